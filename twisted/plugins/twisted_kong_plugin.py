@@ -1,0 +1,10 @@
+"""Makes ``twistd kong-gateway`` known. No ``__init__.py`` here or above: this directory joins Twisted's own."""
+
+from twisted.application.service import ServiceMaker
+
+kong_gateway = ServiceMaker(
+    "kong-gateway",
+    "twisted_kong.service",
+    "A microservice gateway that speaks Kong's Admin API.",
+    "kong-gateway",
+)

@@ -1,0 +1,301 @@
+"""Every failure we name, and the status it deserves.
+
+Three families live here and nothing else: what stops start-up (`StartupError`), what an Admin API client is
+told (`AdminError`), what a client of the proxy is told (`ProxyError`). The messages of the last two are Kong's;
+clients compare them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+class GatewayError(Exception):
+    """The root of everything below."""
+
+
+# -- start-up --------------------------------------------------------------------------------------------------
+
+
+class StartupError(GatewayError):
+    """The gateway cannot start; the message is one line for the person at the terminal."""
+
+
+class SettingsError(StartupError):
+    """An unknown or malformed setting: where it stands, what was expected, what came."""
+
+
+class ComponentError(StartupError):
+    """A component that clashes, cannot be imported or does not provide its interface."""
+
+
+# -- Admin API -------------------------------------------------------------------------------------------------
+
+
+def braces(value: Any) -> str:
+    """Kong's compact listing of keys inside messages: ``{id="…"}``, keys sorted, nested braces, ``null``."""
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{key}={braces(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, str):
+        return f'"{value}"'
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+class AdminError(GatewayError):
+    """A refusal in Kong's detailed shape: ``{"code", "name", "message", "fields"}``.
+
+    ``fields`` is left out of the body where it is None.
+    """
+
+    status = 400
+    code: int
+    name: str
+
+    def __init__(self, message: str, fields: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
+
+    def body(self) -> dict[str, Any]:
+        """The JSON document of the answer."""
+        body = {"code": self.code, "name": self.name, "message": self.message}
+        return body if self.fields is None else {**body, "fields": self.fields}
+
+
+class InvalidPrimaryKey(AdminError):
+    code, name = 1, "invalid primary key"
+
+
+class SchemaViolation(AdminError):
+    """What a client sent breaks the entity's schema; ``fields`` is Kong's tree of messages."""
+
+    code, name = 2, "schema violation"
+
+    def __init__(self, fields: Mapping[str, Any]) -> None:
+        super().__init__(_violations(fields), fields)
+
+
+class PrimaryKeyViolation(AdminError):
+    code, name = 3, "primary key violation"
+
+    def __init__(self, key: Mapping[str, Any]) -> None:
+        super().__init__(f"primary key violation on key '{braces(key)}'", key)
+
+
+class ForeignKeyViolation(AdminError):
+    """A reference to an entity that does not exist."""
+
+    code, name = 4, "foreign key violation"
+
+    def __init__(self, field: str, collection: str, key: Mapping[str, Any]) -> None:
+        super().__init__(
+            f"the foreign key '{braces(key)}' does not reference an existing '{collection}' entity.", {field: key}
+        )
+
+
+class StillReferenced(AdminError):
+    """The deletion of an entity that others refer to."""
+
+    code, name = 4, "foreign key violation"
+
+    def __init__(self, collection: str, by: str) -> None:
+        super().__init__(
+            f"an existing '{by}' entity references this '{collection}' entity", {"@referenced_by": by}
+        )
+
+
+class UniqueViolation(AdminError):
+    """Another entity has this key already."""
+
+    status = 409
+    code, name = 5, "unique constraint violation"
+
+    def __init__(self, key: Mapping[str, Any]) -> None:
+        super().__init__(f"UNIQUE violation detected on '{braces(key)}'", key)
+
+
+class EntityNotFound(AdminError):
+    """The detailed 404 of a PATCH."""
+
+    status = 404
+    code, name = 6, "not found"
+
+    def __init__(self, key: Mapping[str, Any]) -> None:
+        what = "primary key " if "id" in key else ""
+        super().__init__(f"could not find the entity with {what}'{braces(key)}'", key)
+
+
+class InvalidOffset(AdminError):
+    code, name = 7, "invalid offset"
+
+
+class InvalidSize(AdminError):
+    code, name = 9, "invalid size"
+
+
+class InvalidUniqueKey(AdminError):
+    """A key in the path that could never be the key of such an entity."""
+
+    code = 10
+
+    def __init__(self, field: str, message: str) -> None:
+        self.name = f"invalid unique {field}"
+        super().__init__(message, {field: message})
+
+
+class InvalidOptions(AdminError):
+    """A query argument of a list that cannot be understood; told under ``options``."""
+
+    code, name = 11, "invalid options"
+
+    def body(self) -> dict[str, Any]:
+        return {"code": self.code, "name": self.name, "message": self.message, "options": self.fields}
+
+
+class ForeignKeysUnresolved(AdminError):
+    """A reference by name to an entity that does not exist."""
+
+    code, name = 13, "foreign keys unresolved"
+
+    def __init__(self, field: str, collection: str, key: Mapping[str, Any]) -> None:
+        (by,) = key
+        why = f"the foreign key cannot be resolved with '{braces(key)}' for an existing '{collection}' entity"
+        super().__init__(f"foreign key unresolved ({field}.{by}: {why})", {field: {by: why}})
+
+
+def _violations(fields: Mapping[str, Any]) -> str:
+    """Kong's one-line summary of a tree of violations: cross-field rules first, then fields by name."""
+    items = list(fields.get("@entity", ()))
+    for name in sorted(fields.keys() - {"@entity"}):
+        found = fields[name]
+        if isinstance(found, str):
+            items.append(f"{name}: {found}")
+            continue
+        children = found.items() if isinstance(found, Mapping) else enumerate(found, 1)
+        for key, text in sorted(children, key=lambda child: str(child[0])):
+            if text is not None:
+                items.append(f"{name}.{key}: {_dump(text)}")
+    count = "schema violation" if len(items) == 1 else f"{len(items)} schema violations"
+    return f"{count} ({'; '.join(items)})"
+
+
+def _dump(found: Any, indent: int = 0) -> str:
+    """A message, or a deeper tree the way Kong prints it: one key a line between braces."""
+    if isinstance(found, str):
+        return found if not indent else f'"{found}"'
+    children = found.items() if isinstance(found, Mapping) else enumerate(found, 1)
+    pad = "  " * (indent + 1)
+    lines = [f"{pad}{key} = {_dump(value, indent + 1)}" for key, value in children if value is not None]
+    return "{\n" + ",\n".join(lines) + "\n" + "  " * indent + "}"
+
+
+# -- the proxy -------------------------------------------------------------------------------------------------
+
+
+class ProxyError(GatewayError):
+    """An answer the gateway makes up itself.
+
+    ``status`` and ``message`` are what the client is told, ``reason`` what the log is told.
+    """
+
+    status = 500
+    message = "An unexpected error occurred"
+
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(reason or self.message)
+
+
+class RequestRefused(ProxyError):
+    """The request is malformed, ambiguous or beyond a limit: answered, and its connection closed."""
+
+    status = 400
+    message = "Bad request"
+
+
+class RequestTimedOut(RequestRefused):
+    status, message = 408, "Request timeout"
+
+
+class BodyTooLarge(RequestRefused):
+    status, message = 413, "Payload too large"
+
+
+class TargetTooLong(RequestRefused):
+    status, message = 414, "URI too long"
+
+
+class HeadTooLarge(RequestRefused):
+    status, message = 431, "Request header or cookie too large"
+
+
+class VersionNotSupported(RequestRefused):
+    status, message = 505, "HTTP version not supported"
+
+
+class CodingNotSupported(RequestRefused):
+    """A transfer coding other than chunked (RFC 9112 §6.1)."""
+
+    status, message = 501, "Not implemented"
+
+
+class MethodRefused(RequestRefused):
+    """TRACE and CONNECT, which no gateway should relay."""
+
+    status, message = 405, "Method not allowed"
+
+
+class NoRoute(ProxyError):
+    status, message = 404, "no Route matched with those values"
+
+
+class NoService(ProxyError):
+    status, message = 503, "no Service found with those values"
+
+
+class HttpsRequired(ProxyError):
+    """A plain request to a route that takes only https; ``redirect`` is 426 or a redirect status."""
+
+    message = "Please use HTTPS protocol"
+
+    def __init__(self, redirect: int) -> None:
+        super().__init__()
+        self.status = redirect
+
+
+class NoPeer(ProxyError):
+    """The first pick found nobody to send the request to."""
+
+    status, message = 503, "failure to get a peer from the ring-balancer"
+
+
+class NoPeerLeft(ProxyError):
+    """A retry found nobody to send the request to."""
+
+    status, message = 503, "The upstream server is currently unavailable"
+
+
+class NameNotFound(ProxyError):
+    status, message = 503, "name resolution failed"
+
+
+class NameNotResolved(ProxyError):
+    """The name server failed, which says nothing of the name."""
+
+    def __init__(self, host: str, reason: str) -> None:
+        self.message = f"failed the initial dns/balancer resolve for '{host}' with: {reason}"
+        super().__init__(self.message)
+
+
+class BadGateway(ProxyError):
+    """Every attempt ended in a refused or broken connection, or an answer that is not HTTP."""
+
+    status, message = 502, "An invalid response was received from the upstream server"
+
+
+class GatewayTimeout(ProxyError):
+    status, message = 504, "The upstream server is timing out"

@@ -1,0 +1,83 @@
+"""The seams: what a component is asked. Nothing but interfaces lives here.
+
+A component answers one question; the core owns time, state, caching, retries and concurrency. A component is
+found by the ``name`` of its factory (`twisted_kong.registry`), and a contract suite for each interface is in
+`twisted_kong.testing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+from twisted.plugin import IPlugin
+from zope.interface import Attribute, Interface
+
+from twisted_kong.model.changes import Change
+from twisted_kong.model.entities import Upstream
+from twisted_kong.model.snapshot import Snapshot
+from twisted_kong.model.traffic import Answer, Outcome, Pick
+
+
+class IPeer(Interface):
+    """One address that can be dialled, as an algorithm sees it. Compared and hashed by identity."""
+
+    address: str = Attribute("Host and port, ``10.0.0.1:8000``; the same in every process and after a restart.")
+    weight: int = Attribute("Its share of the traffic, at least 1.")
+
+
+class IAlgorithm(Interface):
+    """Chooses among the peers of one upstream. Synchronous, without I/O; all calls come from one thread."""
+
+    def update(peers: Iterable[IPeer]) -> None:
+        """From now on exactly these peers may be picked. Called again whenever one joins, leaves or is re-weighted."""
+
+    def pick(pick: Pick) -> IPeer | None:
+        """The peer for an attempt: never one in ``pick.tried``; None when there is no other."""
+
+    def done(peer: IPeer, outcome: Outcome) -> None:
+        """An attempt that `pick` chose ``peer`` for has ended. Called exactly once for each peer picked."""
+
+
+class IAlgorithmFactory(IPlugin):
+    """Makes the algorithm of an upstream whose ``algorithm`` is this factory's name."""
+
+    name: str = Attribute("The value of ``algorithm``: ``round-robin``.")
+
+    def build(upstream: Upstream) -> IAlgorithm:
+        """A new algorithm without peers; it shares no state with any other."""
+
+
+class IResolver(Interface):
+    """Finds the addresses of a name. It need not cache: the core does."""
+
+    def resolve(name: str) -> Awaitable[Answer]:
+        """The addresses of ``name``.
+
+        :raise twisted_kong.errors.NameNotFound: the name does not exist or has no address.
+        :raise twisted_kong.errors.NameNotResolved: nobody could tell.
+        """
+
+
+class IResolverFactory(IPlugin):
+    """Makes the resolver that the setting ``dns_resolver_plugin`` names."""
+
+    name: str = Attribute("The value of the setting: ``system``.")
+
+    def build(reactor: object, settings: object) -> IResolver:
+        """A resolver working on ``reactor`` under `twisted_kong.settings.Settings`."""
+
+
+class IConfigStore(Interface):
+    """Keeps the desired configuration."""
+
+    def snapshot() -> Snapshot:
+        """The configuration as of the last change applied."""
+
+    def apply(change: Change) -> Awaitable[Snapshot]:
+        """Make ``change`` durable, tell every listener, and answer the new snapshot. All of it or nothing.
+
+        :raise twisted_kong.errors.AdminError: the change breaks a uniqueness or a reference.
+        """
+
+    def subscribe(listener: Callable[[Snapshot, Snapshot], None]) -> None:
+        """Call ``listener(old, new)`` after every change, before `apply` answers."""
