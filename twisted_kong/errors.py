@@ -104,9 +104,7 @@ class StillReferenced(AdminError):
     code, name = 4, "foreign key violation"
 
     def __init__(self, collection: str, by: str) -> None:
-        super().__init__(
-            f"an existing '{by}' entity references this '{collection}' entity", {"@referenced_by": by}
-        )
+        super().__init__(f"an existing '{by}' entity references this '{collection}' entity", {"@referenced_by": by})
 
 
 class UniqueViolation(AdminError):
@@ -200,11 +198,14 @@ def _dump(found: Any, indent: int = 0) -> str:
 class ProxyError(GatewayError):
     """An answer the gateway makes up itself.
 
-    ``status`` and ``message`` are what the client is told, ``reason`` what the log is told.
+    ``status`` and ``message`` are what the client is told, the exception's text what the log is told. ``decided``
+    tells what the gateway decides (nobody to ask) from what it fails at (a broken request or answer): Kong words
+    the two differently.
     """
 
     status = 500
     message = "An unexpected error occurred"
+    decided = True
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or self.message)
@@ -215,6 +216,7 @@ class RequestRefused(ProxyError):
 
     status = 400
     message = "Bad request"
+    decided = False
 
 
 class RequestTimedOut(RequestRefused):
@@ -277,6 +279,7 @@ class NoPeerLeft(ProxyError):
     """A retry found nobody to send the request to."""
 
     status, message = 503, "The upstream server is currently unavailable"
+    decided = False
 
 
 class NameNotFound(ProxyError):
@@ -295,7 +298,9 @@ class BadGateway(ProxyError):
     """Every attempt ended in a refused or broken connection, or an answer that is not HTTP."""
 
     status, message = 502, "An invalid response was received from the upstream server"
+    decided = False
 
 
 class GatewayTimeout(ProxyError):
     status, message = 504, "The upstream server is timing out"
+    decided = False

@@ -1,0 +1,136 @@
+"""Between the handlers and the store: the configuration as it is read, and as it is changed.
+
+A write reads the configuration, decides what shall become of it, and waits until the store has it. Whoever writes in
+between would write over it, so the writes of this process stand in line: `Configuration.edit`. Nothing here knows
+HTTP, and what an entity may say is the schema's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar, cast
+
+from twisted.internet.defer import DeferredLock
+
+from twisted_kong.admin.codec import Document
+from twisted_kong.errors import ForeignKeysUnresolved, PrimaryKeyViolation
+from twisted_kong.interfaces import IConfigStore
+from twisted_kong.model.changes import Change
+from twisted_kong.model.entities import COLLECTIONS, Entity, Reference
+from twisted_kong.model.schema import Schema
+from twisted_kong.model.snapshot import Snapshot
+from twisted_kong.model.values import is_id
+
+E = TypeVar("E", bound=Entity)
+
+
+class View:
+    """The configuration at one moment, with the ways by which clients name what is in it."""
+
+    def __init__(self, schema: Schema, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._schema = schema
+
+    def find(self, entity: type[E], key: str) -> E | None:
+        """The entity that a path names, by id where the key looks like one, by its endpoint key else.
+
+        :raise InvalidUniqueKey: no such entity could ever have this key.
+        """
+        if is_id(key):
+            return cast(E | None, self.snapshot.get(entity.collection, key.lower()))
+        self._schema.check_key(entity, key)
+        return cast(E | None, self.snapshot.find(entity.collection, key))
+
+    def referred(self, entity: Entity, field: str) -> Entity | None:
+        """Whom the entity refers to by ``field``."""
+        reference: Reference | None = getattr(entity, field)
+        return self.snapshot.get(entity.references[field].collection, reference.id) if reference else None
+
+    def data(self, entity: type[Entity], document: Document) -> dict[str, Any]:
+        """What a client sent, as data of such an entity: values in their types, references by id.
+
+        :raise ForeignKeysUnresolved: a reference names nothing.
+        """
+        data = document.tree if document.typed else cast(dict[str, Any], self._schema.coerce(entity, document.tree))
+        return {name: self._reference(entity, name, value) for name, value in data.items()}
+
+    def _reference(self, entity: type[Entity], field: str, value: Any) -> Any:
+        """``value``, or where it is a reference by name, the one by id."""
+        foreign = entity.references.get(field)
+        parent = COLLECTIONS.get(foreign.collection) if foreign else None
+        if parent is None or not isinstance(value, Mapping) or value.keys() != {parent.endpoint_key}:
+            return value
+        (key,) = value.values()
+        if not isinstance(key, str):
+            return value
+        found = self.snapshot.find(parent.collection, key)
+        if found is None:
+            raise ForeignKeysUnresolved(field, parent.collection, value)
+        return {"id": found.id}
+
+
+class Edit(View):
+    """A change in the making. What is decided here is not seen by `find`."""
+
+    def __init__(self, schema: Schema, snapshot: Snapshot, now: float) -> None:
+        super().__init__(schema, snapshot)
+        self._now = now
+        self.change = Change()
+
+    def insert(self, entity: type[E], data: Mapping[str, Any]) -> E:
+        """A new entity.
+
+        :raise SchemaViolation: ``data`` is not valid.
+        :raise PrimaryKeyViolation: the id it names is taken.
+        """
+        made = self._schema.build(entity, data, now=self._now)
+        if self.snapshot.get(entity.collection, made.id):
+            raise PrimaryKeyViolation({"id": made.id})
+        return self._put(made)
+
+    def replace(self, entity: E, data: Mapping[str, Any]) -> E:
+        """Another entity in its place, of the same id. Raises what `insert` does, but for the id."""
+        return self._put(self._schema.replace(entity, data, now=self._now))
+
+    def merge(self, entity: E, data: Mapping[str, Any]) -> E:
+        """The entity with what ``data`` changes of it. Raises what `replace` does."""
+        return self._put(self._schema.merge(entity, data, now=self._now))
+
+    def delete(self, entity: Entity) -> None:
+        self.change = Change(self.change.puts, (*self.change.deletes, (entity.collection, entity.id)))
+
+    def _put(self, entity: E) -> E:
+        self.change = Change((*self.change.puts, entity), self.change.deletes)
+        return entity
+
+
+class Configuration:
+    """What all handlers share. ``now`` gives the seconds since the epoch."""
+
+    def __init__(self, store: IConfigStore, schema: Schema, now: Callable[[], float]) -> None:
+        self._store = store
+        self._schema = schema
+        self._now = now
+        self._writing = DeferredLock()
+
+    def view(self) -> View:
+        """The configuration as of the last change."""
+        return View(self._schema, self._store.snapshot())
+
+    @asynccontextmanager
+    async def edit(self) -> AsyncIterator[Edit]:
+        """The configuration, to be changed by nobody else meanwhile; the change is in force when the block ends.
+
+        A block that raises changes nothing.
+
+        :raise AdminError: the change breaks a uniqueness or a reference.
+        """
+        await self._writing.acquire()
+        try:
+            edit = Edit(self._schema, self._store.snapshot(), self._now())
+            yield edit
+            if edit.change != Change():
+                await self._store.apply(edit.change)
+        finally:
+            self._writing.release()

@@ -1,0 +1,148 @@
+"""What the gateway tells of itself: ``/`` and ``/status``.
+
+Clients look here before anything else: what they take the gateway for, and whether it is alive, is decided by these
+documents. Kong's names stay where they mean nothing here (there is no Lua); their values are then ours.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+
+from twisted_kong import VERSION
+from twisted_kong.admin.answers import Answer, Refused
+from twisted_kong.admin.request import Call
+from twisted_kong.admin.tree import Endpoint
+from twisted_kong.settings import Listener, Settings, TrustedPeers
+from twisted_kong.settings.declared import DECLARED
+
+UNITS = {"b": 0, "k": 10, "m": 20, "g": 30}
+"""By the letter in a query, the power of two."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What ``/`` and ``/status`` are told by whoever runs the gateway.
+
+    ``connections`` counts, by Kong's names, the connections and requests of all listeners. ``configuration_hash`` is
+    asked only without a database: 32 hexadecimal digits, zeros while nothing was loaded.
+    """
+
+    id: str
+    settings: Settings
+    connections: Callable[[], Mapping[str, int]]
+    configuration_hash: Callable[[], str] = lambda: "0" * 32
+
+
+class Root(Endpoint):
+    """``/``: name, version, settings."""
+
+    def __init__(self, node: Node, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+        self._fixed = {
+            "tagline": "Welcome to kong",
+            "version": VERSION,
+            "edition": "community",
+            "hostname": socket.gethostname(),
+            "node_id": node.id,
+            "lua_version": f"python {platform.python_version()}",
+            "pids": {"master": os.getpid(), "workers": [os.getpid()]},
+            "plugins": {"available_on_server": {}, "enabled_in_cluster": []},
+            "configuration": describe(node.settings),
+        }
+
+    async def get(self, call: Call) -> Answer:
+        timers = {"running": 0, "pending": len(self._reactor.getDelayedCalls())}
+        return Answer(200, {**self._fixed, "timers": timers})
+
+
+class Status(Endpoint):
+    """``/status``: counters, memory, and whether the configuration is there."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def get(self, call: Call) -> Answer:
+        """``unit`` is that of sizes, ``scale`` the number of their decimals; bytes are numbers, others text.
+
+        :raise Refused: neither can be understood.
+        """
+        size = _printer(call.query.get("unit", "m"), call.query.get("scale", "2"))
+        worker = {"pid": os.getpid(), "http_allocated_gc": size(resident_memory())}
+        status: dict[str, Any] = {
+            "server": dict(self._node.connections()),
+            "memory": {"lua_shared_dicts": {}, "workers_lua_vms": [worker]},
+        }
+        if self._node.settings.database == "off":
+            return Answer(200, {**status, "configuration_hash": self._node.configuration_hash()})
+        return Answer(200, {**status, "database": {"reachable": True}})
+
+
+class Robots(Endpoint):
+    """``/robots.txt``: nothing here is for crawlers."""
+
+    async def get(self, call: Call) -> Answer:
+        return Answer(200, "User-agent: *\nDisallow: /")
+
+
+def resident_memory() -> int:
+    """Bytes of memory this process occupies; the most it ever did where the system tells no more."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def _printer(unit: Any, scale: Any) -> Callable[[int], int | str]:
+    """How sizes are printed."""
+    power = UNITS.get(unit.lower()) if isinstance(unit, str) else None
+    if power is None:
+        raise Refused(400, f"invalid unit '{unit}' (expected 'k/K', 'm/M', or 'g/G')")
+    if not (isinstance(scale, str) and scale.isdecimal() and int(scale) <= 15):
+        raise Refused(400, f"invalid scale '{scale}' (expected a whole number from 0 to 15)")
+    if power == 0:
+        return lambda size: size
+    return lambda size: f"{size / (1 << power):.{int(scale)}f} {unit.upper()}iB"
+
+
+def describe(settings: Settings) -> dict[str, Any]:
+    """The settings as ``/`` tells them, with what Kong adds to its own; none of ours is a secret."""
+    return {name: _plain(getattr(settings, name)) for name in DECLARED} | {
+        "role": "traditional",
+        "admin_listeners": [_listener(listener) for listener in settings.admin_listen],
+        "proxy_listeners": [_listener(listener) for listener in settings.proxy_listen],
+        "admin_gui_listeners": [],
+        "plugins": [],
+        "loaded_plugins": {},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A setting's value as JSON has it; what JSON has no type for is told as one would write it."""
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, TrustedPeers):
+        return [*map(str, value.networks), *(["unix:"] if value.unix else [])]
+    if isinstance(value, Mapping):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [_plain(inner) for inner in value]
+    return str(value)
+
+
+def _listener(listener: Listener) -> dict[str, Any]:
+    """A listener in its parts."""
+    parts = ("port", "ssl", "http2", "proxy_protocol", "reuseport", "backlog")
+    return {"ip": listener.host, **{part: getattr(listener, part) for part in parts}, "listener": str(listener)}

@@ -1,0 +1,123 @@
+"""The Admin API on the wire: how a request is received and how its answer is sent.
+
+Everything an answer has in common with every other is put on it here: name and version, cross-origin headers, the
+time it took. What is answered is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.resource import IResource
+from twisted.web.server import Request, Site
+
+from twisted_kong import VERSION
+from twisted_kong.admin import codec
+from twisted_kong.admin.answers import Answer, Refused
+
+SERVER = f"kong/{VERSION}"
+JSON = "application/json; charset=utf-8"
+TEXT = "text/plain; charset=utf-8"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request as its handler sees it."""
+
+    path: str
+    """As written, without the query and without a trailing slash."""
+    keys: Mapping[str, str]
+    """By parameter, what stands for it in the path, percent-decoded."""
+    query: Mapping[str, Any]
+    document: codec.Document
+
+
+class AdminRequest(Request):
+    """A request whose body stays in memory up to a limit; what is beyond is received and dropped."""
+
+    defaultContentType = None
+
+    def __init__(self, channel: HTTPChannel, *args: Any, **options: Any) -> None:
+        super().__init__(channel, *args, **options)  # type: ignore[no-untyped-call]  # Twisted's
+        self._site: AdminSite = channel.site  # type: ignore[attr-defined]  # Site.buildProtocol sets it
+        self._began = self._site.reactor.seconds()
+        self._body = BytesIO()
+        self._size = 0
+        self._gone = False
+        self.keys: dict[str, bytes] = {}
+        """What `Call.keys` is made of, noted while the path is walked."""
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = self._body
+
+    def handleContentChunk(self, data: bytes) -> None:
+        self._size += len(data)
+        if self._size <= self._site.max_body:
+            self._body.write(data)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self._gone = True
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]  # Twisted's
+
+    def body(self) -> bytes:
+        """The whole body.
+
+        :raise Refused: 413, it is beyond the limit.
+        """
+        if self._size > self._site.max_body:
+            raise Refused(413, f"expected a body of at most {self._site.max_body} bytes; got {self._size}")
+        return self._body.getvalue()
+
+    def header(self, name: str) -> str | None:
+        """The last header of this name, its bytes read as Latin-1."""
+        value = self.getHeader(name.encode())
+        return None if value is None else value.decode("latin-1")
+
+    def put_header(self, name: str, value: str) -> None:
+        """Let the answer have this header, and no other of its name."""
+        self.responseHeaders.setRawHeaders(name, [value])
+
+    def send(self, answer: Answer) -> None:
+        """Answer, unless the client has gone."""
+        if self._gone:
+            return
+        self.setResponseCode(answer.status)
+        self._put_common_headers()
+        body = b""
+        if answer.document is not None:
+            text = isinstance(answer.document, str)
+            self.put_header("Content-Type", TEXT if text else JSON)
+            body = answer.document.encode() if isinstance(answer.document, str) else codec.encode(answer.document)
+        if answer.status != 204:  # RFC 9110 §8.6: no length where there can be no body
+            self.put_header("Content-Length", str(len(body)))
+        self.write(body)  # type: ignore[no-untyped-call]  # Twisted's
+        self.finish()  # type: ignore[no-untyped-call]  # Twisted's
+
+    def _put_common_headers(self) -> None:
+        """``Server`` and the time it took, in milliseconds, are sent where the settings' ``headers`` have them."""
+        took = max(0.0, self._site.reactor.seconds() - self._began)
+        self.responseHeaders.removeHeader("Server")
+        for name, value in (("Server", SERVER), ("X-Kong-Admin-Latency", str(round(took * 1000)))):
+            if name in self._site.headers:
+                self.put_header(name, value)
+        self.put_header("Access-Control-Allow-Origin", self.header("Origin") or "*")
+
+
+class AdminSite(Site):
+    """A site of requests that are `AdminRequest`.
+
+    ``max_body`` is in bytes; ``headers`` are the names of those of our own that answers carry.
+    """
+
+    def __init__(self, root: IResource, *, max_body: float, headers: Collection[str], reactor: IReactorTime) -> None:
+        super().__init__(  # type: ignore[no-untyped-call]  # Twisted's
+            root, AdminRequest, parsePOSTFormSubmission=False, reactor=reactor
+        )
+        self.max_body = max_body
+        self.headers = headers

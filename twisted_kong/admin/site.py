@@ -1,0 +1,45 @@
+"""The Admin API as a whole: which paths there are, and the site that serves them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.server import Site
+
+from twisted_kong.admin import collections, targets
+from twisted_kong.admin.configuration import Configuration
+from twisted_kong.admin.node import Node, Robots, Root, Status
+from twisted_kong.admin.request import AdminSite
+from twisted_kong.admin.tree import Endpoint, make_tree
+from twisted_kong.interfaces import IConfigStore
+from twisted_kong.model.entities import Route, Service, Upstream
+from twisted_kong.model.schema import Schema
+
+GENERIC = (Service, Route, Upstream)
+"""Entities with nothing but the paths that all entities have."""
+
+
+def make_admin_site(
+    store: IConfigStore, schema: Schema, node: Node, *, now: Callable[[], float], reactor: IReactorTime
+) -> Site:
+    """The site that serves the Admin API to whoever reaches it.
+
+    ``now`` gives the seconds since the epoch, for what is created and changed; ``reactor`` measures and times out.
+    """
+    settings = node.settings
+    return AdminSite(
+        make_tree(endpoints(Configuration(store, schema, now), node, reactor)),
+        max_body=settings.nginx_admin_client_max_body_size or float("inf"),
+        headers=settings.headers,
+        reactor=reactor,
+    )
+
+
+def endpoints(configuration: Configuration, node: Node, reactor: IReactorTime) -> Mapping[str, Endpoint]:
+    """Every path of the API, and who answers there."""
+    table: dict[str, Endpoint] = {"/": Root(node, reactor), "/status": Status(node), "/robots.txt": Robots()}
+    for entity in GENERIC:
+        table |= collections.endpoints(configuration, entity)
+    table |= targets.endpoints(configuration)
+    return table

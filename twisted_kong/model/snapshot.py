@@ -1,0 +1,246 @@
+"""The whole configuration at one moment: immutable, indexed, cheap to change and to compare.
+
+A change copies the mappings it touches and shares all others with the snapshot before it; `diff` relies on that.
+What a single entity may say is decided in `twisted_kong.model.schema`; here is what holds between entities: unique
+keys and references.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from twisted_kong.errors import ForeignKeyViolation, StillReferenced, UniqueViolation
+from twisted_kong.model.changes import Change
+from twisted_kong.model.entities import COLLECTIONS, Entity, Reference, Route, Service, Target, Upstream
+
+Rows = dict[str, Entity]
+"""id → entity, in the order of creation."""
+Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One collection. ``keys``: unique fields → their values → entity; ``children``: field → parent's id → rows."""
+
+    rows: Rows
+    keys: Mapping[tuple[str, ...], dict[Key, Entity]]
+    children: Mapping[str, dict[str, Rows]]
+
+    @classmethod
+    def empty(cls, entity: type[Entity]) -> _Table:
+        return cls({}, {names: {} for names in entity.unique}, {field: {} for field in entity.references})
+
+    def copy(self) -> _Table:
+        return _Table(
+            dict(self.rows),
+            {names: dict(index) for names, index in self.keys.items()},
+            {field: dict(index) for field, index in self.children.items()},
+        )
+
+
+class Snapshot:
+    """All entities, by id, by unique key and by parent. Never changes; `with_change` makes the next one."""
+
+    __slots__ = ("_tables", "generation")
+
+    def __init__(self, generation: int, tables: Mapping[str, _Table]) -> None:
+        self.generation = generation
+        """Grows by one with every change."""
+        self._tables = tables
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(table.rows)} {name}" for name, table in self._tables.items())
+        return f"<Snapshot {self.generation}: {sizes}>"
+
+    def all(self, collection: str) -> Mapping[str, Entity]:
+        """id → entity; empty for a collection nobody knows."""
+        table = self._tables.get(collection)
+        return table.rows if table else {}
+
+    @property
+    def services(self) -> Mapping[str, Service]:
+        return cast(Mapping[str, Service], self.all("services"))
+
+    @property
+    def routes(self) -> Mapping[str, Route]:
+        return cast(Mapping[str, Route], self.all("routes"))
+
+    @property
+    def upstreams(self) -> Mapping[str, Upstream]:
+        return cast(Mapping[str, Upstream], self.all("upstreams"))
+
+    @property
+    def targets(self) -> Mapping[str, Target]:
+        return cast(Mapping[str, Target], self.all("targets"))
+
+    def get(self, collection: str, id: str) -> Entity | None:
+        """The entity with this id; ids are in lower case."""
+        return self.all(collection).get(id)
+
+    def find(self, collection: str, key: str) -> Entity | None:
+        """The entity with this endpoint key, where that alone is unique: not for targets."""
+        name = COLLECTIONS[collection].endpoint_key
+        return self.find_unique(collection, **{name: key}) if name else None
+
+    def find_unique(self, collection: str, **key: str) -> Entity | None:
+        """The entity with these values of unique fields: ``find_unique("targets", target="a:80", upstream=id)``.
+
+        The fields are named in the order in which the entity declares them.
+
+        :raise KeyError: such fields are not unique.
+        """
+        return self._tables[collection].keys[tuple(key)].get(tuple(key.values()))
+
+    def children(self, collection: str, field: str, parent_id: str) -> tuple[Entity, ...]:
+        """The entities whose ``field`` refers to this parent, in the order of their creation."""
+        return tuple(self._tables[collection].children[field].get(parent_id, {}).values())
+
+    def with_change(self, change: Change) -> Snapshot:
+        """The snapshot after ``change``: puts in order, then deletes in order, all of it or nothing.
+
+        :raise UniqueViolation: another entity has one of the keys.
+        :raise ForeignKeyViolation: a reference to nothing.
+        :raise StillReferenced: a deletion that references stand against, and that does not take them along.
+        """
+        draft = _Draft(self._tables)
+        for entity in change.puts:
+            draft.put(entity)
+        for collection, id in change.deletes:
+            draft.delete(collection, id)
+        return Snapshot(self.generation + 1, draft.tables)
+
+
+class _Draft:
+    """A snapshot in the making: copies a mapping before its first change."""
+
+    def __init__(self, tables: Mapping[str, _Table]) -> None:
+        self.tables = dict(tables)
+        self._own: set[str] = set()
+        self._own_rows: set[tuple[str, str, str]] = set()
+
+    def put(self, entity: Entity) -> None:
+        self._check_references(entity)
+        table = self._table(entity.collection)
+        old = table.rows.get(entity.id)
+        table.rows[entity.id] = entity
+        for names, index in table.keys.items():
+            key = _key(entity, names)
+            if index.get(key, old) is not old:
+                raise UniqueViolation({name: _told(getattr(entity, name)) for name in names})
+            if old is not None:
+                index.pop(_key(old, names), None)
+            if any(value is not None for value in key):
+                index[key] = entity
+        for field in table.children:
+            before, after = _parent(old, field) if old else None, _parent(entity, field)
+            if before is not None and before != after:
+                del self._rows(entity.collection, field, before)[entity.id]
+            if after is not None:
+                self._rows(entity.collection, field, after)[entity.id] = entity
+
+    def delete(self, collection: str, id: str) -> None:
+        if id not in self.tables[collection].rows:
+            return
+        for child, field, cascades in _referring(collection):
+            children = tuple(self.tables[child].children[field].get(id, ()))
+            if children and not cascades:
+                raise StillReferenced(collection, child)
+            for child_id in children:
+                self.delete(child, child_id)
+            if id in self.tables[child].children[field]:
+                del self._table(child).children[field][id]
+        table = self._table(collection)
+        old = table.rows.pop(id)
+        for names, index in table.keys.items():
+            index.pop(_key(old, names), None)
+        for field in table.children:
+            if (parent := _parent(old, field)) is not None:
+                del self._rows(collection, field, parent)[id]
+
+    def _check_references(self, entity: Entity) -> None:
+        for field, foreign in entity.references.items():
+            parent = _parent(entity, field)
+            table = self.tables.get(foreign.collection)
+            if parent is not None and (table is None or parent not in table.rows):
+                raise ForeignKeyViolation(field, foreign.collection, {"id": parent})
+
+    def _table(self, collection: str) -> _Table:
+        if collection not in self._own:
+            self._own.add(collection)
+            self.tables[collection] = self.tables[collection].copy()
+        return self.tables[collection]
+
+    def _rows(self, collection: str, field: str, parent: str) -> Rows:
+        """The children of one parent, ours to change."""
+        index = self._table(collection).children[field]
+        if (collection, field, parent) not in self._own_rows:
+            self._own_rows.add((collection, field, parent))
+            index[parent] = dict(index.get(parent, {}))
+        return index.setdefault(parent, {})
+
+
+def _parent(entity: Entity, field: str) -> str | None:
+    reference: Reference | None = getattr(entity, field)
+    return reference.id if reference else None
+
+
+def _key(entity: Entity, names: tuple[str, ...]) -> Key:
+    values = (getattr(entity, name) for name in names)
+    return tuple(value.id if isinstance(value, Reference) else value for value in values)
+
+
+def _told(value: Any) -> Any:
+    return {"id": value.id} if isinstance(value, Reference) else value
+
+
+def _referring(collection: str) -> Iterator[tuple[str, str, bool]]:
+    """Every field that refers into ``collection``, and whether its entities go with what they refer to."""
+    for child, entity in COLLECTIONS.items():
+        for field, foreign in entity.references.items():
+            if foreign.collection == collection:
+                yield child, field, foreign.on_delete == "cascade"
+
+
+EMPTY = Snapshot(0, {name: _Table.empty(entity) for name, entity in COLLECTIONS.items()})
+
+
+# -- differences -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What became of one collection; ``changed`` are the new entities of ids that were there before."""
+
+    added: tuple[Entity, ...] = ()
+    removed: tuple[Entity, ...] = ()
+    changed: tuple[Entity, ...] = ()
+
+
+class Difference(dict[str, Changed]):
+    """collection → what changed there. Only collections in which something did are keys; others read as unchanged."""
+
+    def __missing__(self, collection: str) -> Changed:
+        return Changed()
+
+
+def diff(old: Snapshot, new: Snapshot) -> Difference:
+    """What lies between two snapshots. Collections that they share cost nothing, entities that they share little."""
+    found = Difference()
+    for collection in COLLECTIONS:
+        before, after = old.all(collection), new.all(collection)
+        if before is after:
+            continue
+        changed = Changed(
+            added=tuple(after[id] for id in after if id not in before),
+            removed=tuple(before[id] for id in before if id not in after),
+            changed=tuple(
+                entity
+                for id, entity in after.items()
+                if (was := before.get(id)) is not None and was is not entity and was != entity
+            ),
+        )
+        if changed != Changed():
+            found[collection] = changed
+    return found

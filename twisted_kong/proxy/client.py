@@ -1,0 +1,293 @@
+"""The HTTP/1.1 client: one connection to a peer, one attempt at a time.
+
+It parses what the peer answers and tells the attempt; it decides nothing. In particular it never retries: what a
+failure means is the exchange's business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import ClientFactory
+from twisted.python.failure import Failure
+
+from twisted_kong.errors import BadGateway
+from twisted_kong.proxy.framing import Body, ChunkedBody, MalformedBody, SizedBody, UnsizedBody
+from twisted_kong.proxy.headers import ResponseHead, ResponseParser, has_bare_line_feed
+from twisted_kong.proxy.wire import Wire
+from twisted_kong.tasks import Deadline
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IConnector
+
+    from twisted_kong.proxy.pool import Pool
+
+_EMPTY_LINE = re.compile(rb"\n\r?\n")
+
+
+class Attempt(Protocol):
+    """Who a connection works for."""
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """The connection is established; nothing has been sent on it."""
+
+    def not_connected(self, reason: Failure) -> None:
+        """There will be no connection."""
+
+    def answered(self, head: ResponseHead, content: bytes, ended: bool) -> None:
+        """The head of the answer, with as much of its body as came along; ``ended`` says that this is all."""
+
+    def went_on(self, content: bytes, ended: bool) -> None:
+        """More of the body; ``ended`` as above."""
+
+    def failed(self, failure: str, reason: str) -> None:
+        """The answer will not be completed: ``"tcp"``, ``"timeout"`` or ``"malformed"``, and why in words."""
+
+    def upload_drained(self) -> None:
+        """The backlog of the upload is gone."""
+
+
+class UpstreamConnection(Wire):
+    """One connection to a peer."""
+
+    def __init__(self, key: Hashable, pool: Pool, parser: ResponseParser, attempt: Attempt) -> None:
+        self.key = key
+        self.requests = 0
+        self._pool = pool
+        self._parser = parser
+        self._attempt: Attempt | None = attempt
+        self._head_only = False
+        self._uploading = False
+        self._buffer = b""
+        self._body: Body | None = None
+        self._reusable = False
+        self._read_deadline: Deadline | None = None
+        self._write_deadline: Deadline | None = None
+
+    # -- what an attempt does ----------------------------------------------------------------------------------
+
+    def begin(self, attempt: Attempt, method: bytes, read: Deadline, write: Deadline) -> None:
+        """Work for ``attempt`` until its answer ends. ``read`` and ``write`` bound the pauses between operations."""
+        self._attempt = attempt
+        self._head_only = method == b"HEAD"
+        self._read_deadline = read
+        self._write_deadline = write
+        self._uploading = True
+        self.requests += 1
+
+    def upload(self, data: bytes, ended: bool) -> None:
+        """Send a piece of the request; ``ended`` says that it is the last."""
+        self._uploading = not ended
+        self.send(data)
+        if self.congested:
+            self.arm(self._write_deadline)  # type: ignore[arg-type]  # set by begin
+        elif ended:
+            self.arm(self._read_deadline)  # type: ignore[arg-type]
+        else:
+            self.disarm()
+
+    def leave(self) -> None:
+        """The attempt is no longer interested; the connection cannot be used again."""
+        self._attempt = None
+        self.abort()
+
+    @property
+    def reused(self) -> bool:
+        """Whether the current request is not the first one on this connection."""
+        return self.requests > 1
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing of an answer has come."""
+        return not self._buffer
+
+    def pause(self) -> None:
+        super().pause()
+        self.disarm()  # who is not read from cannot be late
+
+    def resume(self) -> None:
+        super().resume()
+        if self._attempt is not None and not self._uploading:
+            self.arm(self._read_deadline)  # type: ignore[arg-type]
+
+    # -- what the transport tells ------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.transport.setTcpNoDelay(True)
+        attempt = self._attempt
+        if attempt is None:
+            self.abort()
+        else:
+            attempt.connected(self)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._body is not None:
+            self._read_body(data)
+        elif self._attempt is not None:
+            self._read_head(self._buffer + data if self._buffer else data)
+        else:
+            self.abort()  # nobody asked
+
+    def _read_head(self, data: bytes) -> None:
+        try:
+            while True:
+                found = self._split_head(data)
+                if found is None:
+                    self._await_head(data)
+                    return
+                head, data = found
+                if head.status >= 200:
+                    break
+                if head.status == 101:
+                    raise BadGateway("status 101 that nobody asked for")
+        except BadGateway as error:
+            self._fail("malformed", str(error))
+            return
+        self._buffer = b""
+        self._begin_body(head, data)
+
+    def _split_head(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
+        """The head at the beginning of ``data``, and what follows it; None while it is not complete.
+
+        Lines that end in a line feed alone are understood, as long as there can be only one reading.
+        """
+        end = data.find(b"\r\n\r\n")
+        if end > self._parser.head_limit:
+            raise BadGateway(f"a head of more than {self._parser.head_limit} bytes")
+        if end >= 0:
+            try:
+                return self._parser.parse(data[:end]), data[end + 4 :]
+            except BadGateway:
+                if not has_bare_line_feed(data[:end]):
+                    raise
+        match = _EMPTY_LINE.search(data, 0, self._parser.head_limit)
+        if match is None:
+            return None
+        return self._parser.parse(data[: match.start()].rstrip(b"\r")), data[match.end() :]
+
+    def _await_head(self, data: bytes) -> None:
+        """The head is not complete yet."""
+        if len(data) > self._parser.head_limit:
+            raise BadGateway(f"a head of more than {self._parser.head_limit} bytes")
+        if not data.startswith(b"HTTP/1."[: len(data)]):
+            raise BadGateway("the status line is malformed")
+        self._buffer = data
+        if not self._uploading:
+            self.arm(self._read_deadline)  # type: ignore[arg-type]
+
+    def _begin_body(self, head: ResponseHead, rest: bytes) -> None:
+        if self._head_only or head.status in (204, 304):
+            body: Body = SizedBody(0)
+        elif head.chunked:
+            body = ChunkedBody()
+        elif head.length is not None:
+            body = SizedBody(head.length)
+        else:
+            body = UnsizedBody()
+            head.persistent = False
+        self._reusable = head.persistent
+        attempt = self._attempt
+        assert attempt is not None
+        if rest and not body.ended:
+            try:
+                content, rest = body.feed(rest)
+            except MalformedBody as error:
+                self._fail("malformed", str(error))
+                return
+        else:
+            content = b""
+        if body.ended:
+            self._finish(rest)
+            attempt.answered(head, content, True)
+            return
+        self._body = body
+        if not self._uploading:
+            self.arm(self._read_deadline)  # type: ignore[arg-type]
+        attempt.answered(head, content, False)
+
+    def _read_body(self, data: bytes) -> None:
+        body = self._body
+        attempt = self._attempt
+        assert body is not None
+        assert attempt is not None
+        try:
+            content, rest = body.feed(data)
+        except MalformedBody as error:
+            self._fail("malformed", str(error))
+            return
+        if body.ended:
+            self._finish(rest)
+            attempt.went_on(content, True)
+        else:
+            if not self._uploading:
+                self.arm(self._read_deadline)  # type: ignore[arg-type]
+            if content:
+                attempt.went_on(content, False)
+
+    def _finish(self, rest: bytes) -> None:
+        """The answer is complete: back to the pool, if the connection is in a known state."""
+        self._attempt = None
+        self._body = None
+        self.disarm()
+        if self._reusable and not rest and not self._uploading and not self.congested:
+            self.resume()
+            self._pool.put(self)
+        else:
+            self.close()
+
+    def _fail(self, failure: str, reason: str) -> None:
+        attempt = self._attempt
+        if attempt is not None:
+            self.leave()
+            attempt.failed(failure, reason)
+
+    def drained(self) -> None:
+        attempt = self._attempt
+        if attempt is None:
+            return
+        if self._uploading:
+            self.disarm()
+            attempt.upload_drained()
+        else:
+            self.arm(self._read_deadline)  # type: ignore[arg-type]
+
+    def timed_out(self, deadline: Deadline) -> None:
+        self._deadline = None
+        if self._attempt is None:
+            self.close()
+        elif self.congested:
+            self._fail("timeout", f"nothing could be written for {deadline.seconds} s")
+        else:
+            self._fail("timeout", f"nothing came for {deadline.seconds} s")
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        super().connectionLost(reason)
+        self._pool.forget(self)
+        attempt, self._attempt = self._attempt, None
+        if attempt is None:
+            return
+        body, self._body = self._body, None
+        if isinstance(body, UnsizedBody) and reason is not None and reason.check(ConnectionDone):
+            attempt.went_on(b"", True)
+        else:
+            attempt.failed("tcp", "closed before the answer was complete")
+
+
+class Dial(ClientFactory):
+    """Opens one connection."""
+
+    noisy = False
+
+    def __init__(self, key: Hashable, pool: Pool, parser: ResponseParser, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._connection = UpstreamConnection(key, pool, parser, attempt)
+
+    def buildProtocol(self, addr: object) -> UpstreamConnection:
+        return self._connection
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        self._attempt.not_connected(reason)

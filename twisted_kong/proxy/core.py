@@ -1,0 +1,110 @@
+"""What all exchanges of a proxy share: the gateway's configuration alive, the pool, parsers, deadlines, settings."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from twisted_kong.errors import BodyTooLarge, HttpsRequired, NoRoute, ProxyError
+from twisted_kong.proxy import answers
+from twisted_kong.proxy.forwarding import Client, ResponseTokens, Trust, without_port
+from twisted_kong.proxy.headers import RequestHead, RequestParser, ResponseParser
+from twisted_kong.proxy.pool import Pool
+from twisted_kong.routing.paths import normalise
+from twisted_kong.runtime.gateway import Gateway
+from twisted_kong.runtime.names import Names
+from twisted_kong.settings import Settings
+from twisted_kong.tasks import Deadlines
+
+if TYPE_CHECKING:
+    from twisted_kong.routing.router import Match
+
+
+class ProxyCore:
+    """One proxy. ``exchanges`` counts the requests under way, ``requests`` all there ever were."""
+
+    def __init__(self, reactor: Any, settings: Settings, gateway: Gateway, names: Names, random: Random) -> None:
+        self.reactor = reactor
+        self.seconds = reactor.seconds
+        self.gateway = gateway
+        self.names = names
+        self.deadlines = Deadlines(reactor)
+        lines, size = settings.nginx_http_large_client_header_buffers
+        self.request_parser = RequestParser(size, lines * size)
+        self.response_parser = ResponseParser()
+        self.pool = Pool(
+            settings.upstream_keepalive_pool_size,
+            settings.upstream_keepalive_max_requests,
+            self.deadlines.of(idle) if (idle := settings.upstream_keepalive_idle_timeout) else None,
+        )
+        charset = settings.nginx_http_charset
+        self.tokens = ResponseTokens(settings.headers, None if charset is None else charset.encode())
+        self.tell_request_id = bool(settings.headers_upstream)
+        self.trust = Trust(
+            settings.trusted_ips.networks,
+            settings.trusted_ips.unix,
+            settings.real_ip_header.lower().encode(),
+            settings.real_ip_recursive,
+        )
+        self._body_limit = settings.nginx_http_client_max_body_size
+        self.body_memory = settings.nginx_http_client_body_buffer_size
+        self.debug_allowed = settings.allow_debug_header
+        self._error_type = settings.error_default_type.encode()
+        self._random_bits = random.getrandbits
+        self.exchanges = 0
+        self.requests = 0
+
+    def new_request_id(self) -> bytes:
+        """32 hexadecimal digits nobody else has."""
+        self.requests += 1
+        return b"%032x" % self._random_bits(128)
+
+    def match(self, head: RequestHead, client: Client) -> Match:
+        """The route of a request.
+
+        :raise NoRoute: there is none.
+        :raise RequestRefused: the path is malformed or climbs above the root.
+        """
+        path = normalise(head.path)
+        match = self.gateway.router.match(head.method, head.host, path, head.values, client.scheme == b"https")
+        if match is None:
+            raise NoRoute
+        return match
+
+    def check_body_size(self, size: int) -> None:
+        """:raise BodyTooLarge: ``size`` is beyond ``client_max_body_size``."""
+        if self._body_limit and size > self._body_limit:
+            raise BodyTooLarge(f"a body of more than {self._body_limit} bytes")
+
+    def debug_lines(self, head: RequestHead, match: Match) -> bytes:
+        """What ``Kong-Debug: 1`` is answered with."""
+        if head.values(b"kong-debug") != [b"1"]:
+            return b""
+        lines = []
+        for kind, entity in (("Route", match.route.route), ("Service", match.route.service)):
+            if entity is not None:
+                lines.append(f"Kong-{kind}-Id: {entity.id}\r\n")
+                if entity.name is not None:
+                    lines.append(f"Kong-{kind}-Name: {entity.name}\r\n")
+        return "".join(lines).encode()
+
+    def made_up(self, error: ProxyError, head: RequestHead | None, request_id: bytes) -> tuple[bytes, bytes]:
+        """The header lines and the body of an answer that tells ``error``; ``head`` is None if it was unreadable."""
+        accept = content_type = None
+        if head is not None:
+            accept = b", ".join(head.values(b"accept"))
+            content_type = next(iter(head.values(b"content-type")), None)
+        media_type = answers.media_type(accept, content_type, self._error_type, decided=error.decided)
+        body = answers.body(error.message, request_id.decode(), media_type)
+        lines = b"Content-Type: %b; charset=utf-8\r\n" % media_type
+        if isinstance(error, HttpsRequired) and head is not None:
+            if error.status == 426:
+                lines += b"Connection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n"
+            else:
+                lines += b"Location: https://%b%b\r\n" % (without_port(head.host), head.path + head.query)
+        return lines, body
+
+    def close(self) -> None:
+        """Let go of every connection that waits in the pool, and of every timer."""
+        self.pool.close()
+        self.deadlines.close()

@@ -1,0 +1,451 @@
+"""One client request with all its attempts.
+
+The exchange decides: which route, which peer, whether a failure is worth another attempt, what the client is told.
+It knows neither sockets nor framing: a *downstream* takes its answer (`Downstream`), an upstream connection works
+for it (`twisted_kong.proxy.client.Attempt`). Whatever happens, it ends in `_end`, once.
+
+When an attempt has failed (`_retry`): Kong's and nginx's rules, with one of our own. A request is sent again
+while nothing of an answer came and its method allows, or while nothing of it had been sent; never once an answer
+has begun. A connection that had waited in the pool and died under the request is replaced without counting as
+an attempt. Peers that were tried are tried again only when no other is left.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IConnector
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_kong.errors import (
+    BadGateway,
+    GatewayTimeout,
+    HttpsRequired,
+    NameNotResolved,
+    NoPeer,
+    NoPeerLeft,
+    NoService,
+    ProxyError,
+)
+from twisted_kong.model.entities import Service
+from twisted_kong.model.traffic import Outcome
+from twisted_kong.proxy.client import Dial, UpstreamConnection
+from twisted_kong.proxy.forwarding import Client, forwarded
+from twisted_kong.proxy.framing import LAST_CHUNK, chunk
+from twisted_kong.proxy.headers import RequestHead, ResponseHead
+from twisted_kong.proxy.upload import Upload
+from twisted_kong.proxy.wire import READ_SIZE
+from twisted_kong.runtime.balancer import Balancer, Lease
+from twisted_kong.runtime.peers import Peer
+
+if TYPE_CHECKING:
+    from twisted_kong.proxy.core import ProxyCore
+    from twisted_kong.routing.router import Match
+
+log = Logger()
+
+NOT_REPEATABLE = frozenset([b"POST", b"PATCH", b"LOCK"])
+"""Methods that are never sent twice (nginx's list; RFC 9110 §9.2.2)."""
+
+DEFAULT_RETRIES = 5
+"""Where a service's ``retries`` is null."""
+
+
+class Downstream(Protocol):
+    """Where an exchange's answer goes. It calls ``client_gone`` and ``drained`` of the exchange."""
+
+    congested: bool
+
+    def expect_body(self) -> None:
+        """The body is wanted: ``body_received`` is to be called with its pieces, then ``body_ended``."""
+
+    def hold_body(self, hold: bool) -> None:
+        """Bring no more of the body for now, or go on."""
+
+    def answer(self, status: int, reason: bytes, lines: bytes, length: int | None, content: bytes, ended: bool) -> None:
+        """The answer begins: complete header ``lines``, the announced ``length`` (None: unknown), the first content."""
+
+    def answer_more(self, content: bytes, ended: bool) -> None:
+        """The answer goes on."""
+
+    def answer_broken(self) -> None:
+        """The answer cannot be completed: the client must notice."""
+
+
+class Exchange:
+    """One request; see the module."""
+
+    __slots__ = (
+        "_attempts",
+        "_balancer",
+        "_body_ended",
+        "_connecting",
+        "_connection",
+        "_content_sent",
+        "_ended",
+        "_forwarded",
+        "_held",
+        "_host_header",
+        "_latency",
+        "_lease",
+        "_match",
+        "_picked",
+        "_received",
+        "_service",
+        "_started",
+        "_status",
+        "_tried",
+        "_upload",
+        "client",
+        "core",
+        "downstream",
+        "head",
+        "request_id",
+    )
+
+    def __init__(self, core: ProxyCore, downstream: Downstream, head: RequestHead, client: Client) -> None:
+        self.core = core
+        self.downstream = downstream
+        self.head = head
+        self.client = client
+        self.request_id = core.new_request_id()
+        self._started = core.seconds()
+        self._picked = 0.0
+        self._latency = 0.0
+        self._status = 0  # of the answer, once it has begun
+        self._attempts = 0
+        self._tried: tuple[Peer, ...] = ()
+        self._lease: Lease | None = None
+        self._connection: UpstreamConnection | None = None
+        self._connecting: IConnector | Deferred[str] | None = None
+        self._upload: Upload | None = None
+        self._held = b""
+        self._received = 0
+        self._content_sent = 0
+        self._body_ended = not head.has_body
+        self._ended = False
+
+    # -- the request -------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Find the route; then either wait for the body or make the first attempt."""
+        core = self.core
+        core.exchanges += 1
+        head = self.head
+        try:
+            self._match = match = core.match(head, self.client)
+            route = match.route
+            if route.https_only and not self._is_https():
+                raise HttpsRequired(route.route.https_redirect_status_code)
+            if route.service is None:
+                raise NoService
+            if head.length is not None:
+                core.check_body_size(head.length)
+        except ProxyError as error:
+            self.refuse(error)
+            return
+        self._service: Service = route.service
+        self._forwarded = forwarded(head, self.client, match.prefix)
+        if self._body_ended:
+            self._attempt()
+        elif route.route.request_buffering:
+            self._upload = Upload(core.body_memory)
+            self.downstream.expect_body()
+        else:
+            self.downstream.expect_body()
+            self.downstream.hold_body(True)
+            self._attempt()
+
+    def _is_https(self) -> bool:
+        client = self.client
+        return client.scheme == b"https" or (client.trusted and self.head.value(b"x-forwarded-proto") == b"https")
+
+    def body_received(self, content: bytes) -> None:
+        """A piece of the body."""
+        if self._ended:
+            return
+        self._received += len(content)
+        try:
+            self.core.check_body_size(self._received)
+        except ProxyError as error:
+            self.refuse(error)
+            return
+        if self._upload is not None:
+            self._upload.write(content)
+        elif self._connection is not None:
+            self._send_content(self._connection, content)
+        else:
+            self._held += content  # what came along with the head; the client is held until there is a connection
+
+    def body_ended(self) -> None:
+        """The body is complete."""
+        self._body_ended = True
+        if self._ended:
+            return
+        if self._upload is not None:
+            self._attempt()
+        elif self._connection is not None:
+            self._send_content(self._connection, b"")
+
+    def client_gone(self) -> None:
+        """Nobody waits for the answer any more."""
+        if not self._ended:
+            self._give_up()
+            self._end()
+
+    # -- attempts ----------------------------------------------------------------------------------------------
+
+    def _attempt(self) -> None:
+        """Pick a peer and send it the request."""
+        core = self.core
+        try:
+            if not self._attempts:
+                self._picked = core.seconds()
+                self._balancer, self._host_header = core.gateway.balancer(self._service)
+            lease = self._balancer.lease(self._tried)
+            if lease is None:
+                raise NoPeerLeft if self._attempts else NoPeer
+        except ProxyError as error:
+            self.refuse(error)
+            return
+        self._attempts += 1
+        self._lease = lease
+        self._connect(lease.peer)
+
+    def _connect(self, peer: Peer, *, fresh: bool = False) -> None:
+        """Get a connection to ``peer``; ``fresh`` tells not to take one that has been used before."""
+        if peer.resolved:
+            self._dial(peer.key, fresh)
+            return
+        address = self.core.names.known(peer.host)
+        if address is not None:
+            self._dial((address, peer.port), fresh)
+            return
+        self._connecting = found = self.core.names.find(peer.host)
+        found.addCallbacks(lambda address: self._dial((address, peer.port), fresh), self._not_resolved)
+
+    def _not_resolved(self, reason: Failure) -> None:
+        self._connecting = None
+        if not self._ended:
+            error = reason.value
+            if not isinstance(error, ProxyError):
+                error = NameNotResolved(self._service.host, str(error))
+            log.warn("{peer} cannot be resolved: {reason}", peer=self._peer.address, reason=str(error))
+            self._release(Outcome("tcp"))
+            self.refuse(error)
+
+    def _dial(self, key: tuple[str, int], fresh: bool) -> None:
+        self._connecting = None
+        if self._ended:
+            return
+        core = self.core
+        connection = None if fresh else core.pool.take(key)
+        if connection is not None:
+            self.connected(connection)
+        else:
+            dial = Dial(key, core.pool, core.response_parser, self)
+            self._connecting = core.reactor.connectTCP(key[0], key[1], dial, self._service.timeouts.connect)
+
+    def not_connected(self, reason: Failure) -> None:
+        self._connecting = None
+        if not self._ended:
+            failure = "timeout" if reason.check(ConnectTimeout) else "tcp"
+            self._attempt_failed(failure, f"cannot connect: {reason.getErrorMessage()}", repeatable=True)
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        self._connecting = None
+        self._connection = connection
+        timeouts = self._service.timeouts
+        of = self.core.deadlines.of
+        connection.begin(self, self.head.method, of(timeouts.read), of(timeouts.write))
+        if self._upload is not None:
+            self._content_sent = 0
+            self._send_upload(connection, self._upload, self._request_head())
+        elif not self.head.has_body:
+            connection.upload(self._request_head(), True)
+        else:
+            held, self._held = self._held, b""
+            self._send_content(connection, held, self._request_head())
+
+    def _request_head(self) -> bytes:
+        """The head for the peer leased."""
+        head = self.head
+        match = self._match
+        if self._upload is not None:
+            framing = b"Content-Length: %d\r\n" % self._upload.size
+        elif head.length is not None:
+            framing = b"Content-Length: %d\r\n" % head.length
+        else:
+            framing = b"Transfer-Encoding: chunked\r\n" if head.chunked else b""
+        return b"".join(
+            (
+                head.method,
+                b" ",
+                match.path,
+                head.query,
+                b" HTTP/1.1\r\nHost: ",
+                head.host if match.route.preserve_host else self._host(),
+                b"\r\nConnection: keep-alive\r\n",
+                self._forwarded,
+                b"X-Kong-Request-Id: %b\r\n" % self.request_id if self.core.tell_request_id else b"",
+                framing,
+                head.passing,
+                b"\r\n",
+            )
+        )
+
+    def _host(self) -> bytes:
+        """The Host for the peer: its name or the upstream's ``host_header``, with the port unless it is http's own."""
+        peer = self._peer
+        name = peer.authority if self._host_header is None else self._host_header
+        return name if peer.port == 80 else b"%b:%d" % (name, peer.port)
+
+    @property
+    def _peer(self) -> Peer:
+        assert self._lease is not None
+        return self._lease.peer
+
+    def _send_upload(self, connection: UpstreamConnection, upload: Upload, head: bytes = b"") -> None:
+        """Send the kept body, after ``head`` if there is one, for as long as the peer keeps up."""
+        while True:
+            content = upload.read(self._content_sent, READ_SIZE)
+            self._content_sent += len(content)
+            ended = self._content_sent >= upload.size
+            connection.upload(head + content, ended)
+            if ended or connection.congested:
+                return
+            head = b""
+
+    def _send_content(self, connection: UpstreamConnection, content: bytes, head: bytes = b"") -> None:
+        """Send a piece of the body as it comes, framed the way the client frames it, after ``head`` if there is one."""
+        ended = self._body_ended
+        if self.head.chunked:
+            content = (chunk(content) if content else b"") + (LAST_CHUNK if ended else b"")
+        connection.upload(head + content, ended)
+        if not ended:
+            self.downstream.hold_body(connection.congested)
+
+    def upload_drained(self) -> None:
+        if self._upload is None:
+            self.downstream.hold_body(False)
+        elif self._connection is not None:
+            self._send_upload(self._connection, self._upload)
+
+    # -- the answer --------------------------------------------------------------------------------------------
+
+    def answered(self, head: ResponseHead, content: bytes, ended: bool) -> None:
+        core = self.core
+        self._status = head.status
+        self._latency = latency = core.seconds() - self._picked
+        lines = head.passing + core.tokens.proxied(head, self.request_id, latency, self._picked - self._started)
+        if core.debug_allowed:
+            lines += core.debug_lines(self.head, self._match)
+        if ended:
+            self._complete()
+        downstream = self.downstream
+        downstream.answer(head.status, head.reason, lines, head.length, content, ended)
+        if not ended and downstream.congested:
+            self._hold_answer()
+
+    def went_on(self, content: bytes, ended: bool) -> None:
+        if ended:
+            self._complete()
+        downstream = self.downstream
+        downstream.answer_more(content, ended)
+        if not ended and downstream.congested:
+            self._hold_answer()
+
+    def _complete(self) -> None:
+        self._connection = None
+        self._release(Outcome(None, self._status, self._latency))
+        self._end()
+
+    def _hold_answer(self) -> None:
+        if self._connection is not None:
+            self._connection.pause()
+
+    def drained(self) -> None:
+        """The client keeps up again."""
+        if self._connection is not None:
+            self._connection.resume()
+
+    # -- failure -----------------------------------------------------------------------------------------------
+
+    def failed(self, failure: str, reason: str) -> None:
+        connection, self._connection = self._connection, None
+        if self._ended or connection is None:
+            return
+        if self._status:
+            log.warn("{peer} broke off its answer: {reason}", peer=self._peer.address, reason=reason)
+            self._release(Outcome("tcp" if failure == "malformed" else failure, self._status))
+            self._end()
+            self.downstream.answer_broken()
+            return
+        streamed = self._upload is None and self.head.has_body
+        repeatable = not streamed and self.head.method not in NOT_REPEATABLE
+        if failure == "tcp" and repeatable and connection.reused and connection.silent:
+            self._connect(self._peer, fresh=True)
+        else:
+            self._attempt_failed(failure, reason, repeatable=repeatable and failure != "malformed")
+
+    def _attempt_failed(self, failure: str, reason: str, *, repeatable: bool) -> None:
+        """The attempt is over without an answer: make another, or tell the client."""
+        peer = self._peer
+        retries = self._service.retries
+        log.warn(
+            "attempt {attempt} of {request_id} on {peer} of {name} failed: {reason}",
+            attempt=self._attempts,
+            request_id=self.request_id.decode(),
+            peer=peer.address,
+            name=self._balancer.name,
+            reason=reason,
+        )
+        self._release(Outcome("tcp" if failure == "malformed" else failure))
+        self._tried += (peer,)
+        if repeatable and self._attempts <= (DEFAULT_RETRIES if retries is None else retries):
+            self._attempt()
+        else:
+            self.refuse(GatewayTimeout(reason) if failure == "timeout" else BadGateway(reason))
+
+    def refuse(self, error: ProxyError) -> None:
+        """Tell the client ``error`` instead of an answer; a request under way to a peer is given up."""
+        self._give_up()
+        self._end()
+        if self._status:
+            self.downstream.answer_broken()
+            return
+        core = self.core
+        lines, body = core.made_up(error, self.head, self.request_id)
+        now = core.seconds()
+        if self._attempts and not error.decided:
+            lines += core.tokens.failed(self.request_id, now - self._picked, self._picked - self._started)
+        else:
+            lines += core.tokens.decided(self.request_id, now - self._started)
+        self.downstream.answer(error.status, b"", lines, len(body), body, True)
+
+    def _give_up(self) -> None:
+        """Let go of the attempt under way, if there is one; it teaches nothing about its peer."""
+        connecting, self._connecting = self._connecting, None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.leave()
+        elif isinstance(connecting, Deferred):
+            connecting.cancel()
+        elif connecting is not None:
+            connecting.disconnect()
+        self._release(Outcome())
+
+    def _release(self, outcome: Outcome) -> None:
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.release(outcome)
+
+    def _end(self) -> None:
+        """The one exit."""
+        self._ended = True
+        self.core.exchanges -= 1
+        if self._upload is not None:
+            self._upload.close()

@@ -1,0 +1,209 @@
+"""What the gateway tells either side about the other: the fields it adds to requests and to responses. Pure.
+
+Sources: Kong's documented behaviour (3.9) for the names and who may overrule them, RFC 9110 §7.6.3 for Via.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from twisted_kong import VERSION
+from twisted_kong.proxy.headers import RequestHead, ResponseHead, with_charset
+
+SERVER = b"kong/" + VERSION.encode()
+_VIA = b"1.1 " + SERVER
+
+
+def without_port(host: bytes) -> bytes:
+    """The host of an authority."""
+    if b":" in host and not host.endswith(b"]"):
+        return host[: host.rindex(b":")]
+    return host
+
+
+class Trust:
+    """Who is believed about the client before it, and in which field it says so.
+
+    ``networks`` are the settings' ``trusted_ips``, ``unix`` whether peers on UNIX sockets are among them; ``field``
+    is ``real_ip_header`` in lower case, ``recursive`` ``real_ip_recursive``.
+    """
+
+    def __init__(
+        self, networks: Collection[IPv4Network | IPv6Network], unix: bool, field: bytes, recursive: bool
+    ) -> None:
+        self._networks = networks
+        self._unix = unix
+        self._field = field
+        self._recursive = recursive
+
+    def trusts(self, address: str) -> bool:
+        """Whether the peer at ``address``, empty for a UNIX socket, is believed."""
+        if not address:
+            return self._unix
+        if not self._networks:
+            return False
+        try:
+            ip = ip_address(address)
+        except ValueError:
+            return False
+        return any(ip in network for network in self._networks)
+
+    def client(self, head: RequestHead, peer: str) -> str:
+        """The address of the client behind the trusted ``peer``: nginx's realip rules."""
+        values = head.values(self._field)
+        addresses = [address.strip().decode("latin-1") for value in values for address in value.split(b",")]
+        found = peer
+        for address in reversed(addresses):
+            try:
+                ip_address(address)
+            except ValueError:
+                break
+            found = address
+            if not self._recursive or not self.trusts(address):
+                break
+        return found
+
+
+class Client:
+    """Who a request came from: the TCP peer's ``address`` (empty for a UNIX socket), the ``port`` and ``scheme``
+    of the listener it came to, and whether it is ``trusted``."""
+
+    __slots__ = ("address", "plain", "port", "scheme", "trust", "trusted")
+
+    def __init__(self, address: str, port: int, scheme: bytes, trust: Trust) -> None:
+        self.address = address
+        self.port = port
+        self.scheme = scheme
+        self.trust = trust
+        self.trusted = trust.trusts(address)
+        name = address.encode() or b"unix:"
+        self.plain = (
+            b"X-Real-IP: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\nVia: %b\r\n"
+            % (name, name, scheme, port, _VIA)
+        )
+        """What there is to say of a client that says nothing of itself."""
+
+
+_CLAIMS = frozenset(
+    [
+        b"te",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-path",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    ]
+)
+
+
+def forwarded(head: RequestHead, client: Client, prefix: bytes | None) -> bytes:
+    """The lines that tell the origin about the client, ``prefix`` being what was stripped from the path."""
+    special = head.special
+    if client.trusted or not _CLAIMS.isdisjoint(special):
+        return _forwarded_with_claims(head, client, prefix)
+    block = b"%bX-Forwarded-Host: %b\r\nX-Forwarded-Path: %b\r\n" % (client.plain, without_port(head.host), head.path)
+    return block if prefix is None else b"%bX-Forwarded-Prefix: %b\r\n" % (block, prefix)
+
+
+def _forwarded_with_claims(head: RequestHead, client: Client, prefix: bytes | None) -> bytes:
+    """The same where the client has said something of itself: a trusted one is believed, others are replaced."""
+    peer = client.address.encode() or b"unix:"
+    real = client.trust.client(head, client.address).encode() or peer if client.trusted else peer
+    before = head.value(b"x-forwarded-for")
+    via = head.value(b"via")
+    lines = [
+        b"X-Real-IP: %b\r\n" % real,
+        b"X-Forwarded-For: %b\r\n" % (real if before is None else b"%b, %b" % (before, peer)),
+        b"Via: %b\r\n" % (_VIA if via is None else b"%b, %b" % (via, _VIA)),
+    ]
+    ours = (
+        (b"Proto", client.scheme),
+        (b"Host", without_port(head.host)),
+        (b"Port", b"%d" % client.port),
+        (b"Path", head.path),
+        (b"Prefix", prefix),
+    )
+    for name, value in ours:
+        claim = head.value(b"x-forwarded-" + name.lower()) if client.trusted else None
+        told = value if claim is None else claim
+        if told is not None:
+            lines.append(b"X-Forwarded-%b: %b\r\n" % (name, told))
+    if b"trailers" in (head.value(b"te") or b"").lower():
+        lines.append(b"TE: trailers\r\n")
+    return b"".join(lines)
+
+
+class ResponseTokens:
+    """The fields the setting ``headers`` selects; ``tokens`` are their names.
+
+    ``charset`` is appended to texts that name none, None to leave them alone.
+    """
+
+    def __init__(self, tokens: Collection[str], charset: bytes | None) -> None:
+        names = {token.lower() for token in tokens}
+        self._server = "server" in names
+        self._via = "via" in names
+        self._upstream_latency = "x-kong-upstream-latency" in names
+        self._proxy_latency = "x-kong-proxy-latency" in names
+        self._response_latency = "x-kong-response-latency" in names
+        self._upstream_status = "x-kong-upstream-status" in names
+        self._request_id = "x-kong-request-id" in names
+        self._charset = charset
+
+    def proxied(self, head: ResponseHead, request_id: bytes, upstream: float, proxy: float) -> bytes:
+        """The lines of a peer's answer that are not passed on as they are; latencies in seconds."""
+        special = head.special
+        lines = []
+        for value in special.get(b"content-type", ()):
+            told = value if self._charset is None else with_charset(value, self._charset)
+            lines.append(b"Content-Type: %b\r\n" % told)
+        for value in special.get(b"date", ()):
+            lines.append(b"Date: %b\r\n" % value)
+        servers = special.get(b"server")
+        if servers is not None:
+            lines.append(b"Server: %b\r\n" % servers[0])
+        elif self._server:
+            lines.append(b"Server: %b\r\n" % SERVER)
+        via = head.value(b"via")
+        if self._via:
+            lines.append(b"Via: %b\r\n" % (_VIA if via is None else b"%b, %b" % (via, _VIA)))
+        elif via is not None:
+            lines.append(b"Via: %b\r\n" % via)
+        if self._upstream_status:
+            lines.append(b"X-Kong-Upstream-Status: %d\r\n" % head.status)
+        lines.append(self._tried(request_id, upstream, proxy))
+        return b"".join(lines)
+
+    def failed(self, request_id: bytes, upstream: float, proxy: float) -> bytes:
+        """The lines of an answer the gateway makes up after attempts."""
+        return self._named() + self._tried(request_id, upstream, proxy)
+
+    def decided(self, request_id: bytes, total: float) -> bytes:
+        """The lines of an answer the gateway makes up by itself."""
+        latency = b"X-Kong-Response-Latency: %d\r\n" % (total * 1000) if self._response_latency else b""
+        return self._named() + latency + self._identified(request_id)
+
+    def _named(self) -> bytes:
+        return b"Server: %b\r\n" % SERVER if self._server else b""
+
+    def _identified(self, request_id: bytes) -> bytes:
+        return b"X-Kong-Request-Id: %b\r\n" % request_id if self._request_id else b""
+
+    def _tried(self, request_id: bytes, upstream: float, proxy: float) -> bytes:
+        if self._upstream_latency and self._proxy_latency and self._request_id:
+            return b"X-Kong-Upstream-Latency: %d\r\nX-Kong-Proxy-Latency: %d\r\nX-Kong-Request-Id: %b\r\n" % (
+                upstream * 1000,
+                proxy * 1000,
+                request_id,
+            )
+        lines = []
+        if self._upstream_latency:
+            lines.append(b"X-Kong-Upstream-Latency: %d\r\n" % (upstream * 1000))
+        if self._proxy_latency:
+            lines.append(b"X-Kong-Proxy-Latency: %d\r\n" % (proxy * 1000))
+        lines.append(self._identified(request_id))
+        return b"".join(lines)

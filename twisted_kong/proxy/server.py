@@ -1,0 +1,373 @@
+"""The HTTP/1 server: one connection of a client, its requests answered one after the other, in order.
+
+It reads heads and bodies and writes answers; what the answer is, is the exchange's business. A pipelined request
+is read only when the one before it has been answered; until then at most one read of it is kept. What is malformed
+or ambiguous is answered once, and nothing behind it is looked at.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_kong.errors import MethodRefused, ProxyError, RequestRefused, RequestTimedOut
+from twisted_kong.proxy.core import ProxyCore
+from twisted_kong.proxy.exchange import Exchange
+from twisted_kong.proxy.forwarding import Client
+from twisted_kong.proxy.framing import LAST_CHUNK, Body, ChunkedBody, MalformedBody, SizedBody, chunk
+from twisted_kong.proxy.headers import RequestHead, has_bare_line_feed
+from twisted_kong.proxy.wire import READ_SIZE, Wire
+from twisted_kong.settings import Settings
+from twisted_kong.tasks import Deadline
+
+log = Logger()
+
+_REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_NO_CONTENT = frozenset([204, 304])
+LINGER = 5.0
+"""Seconds a refused client may still send, so that it gets to read why (nginx's ``lingering_timeout``)."""
+
+
+class ServerDeadlines:
+    """How long a connection may wait for what, and how many requests it may carry."""
+
+    def __init__(self, core: ProxyCore, settings: Settings) -> None:
+        of = core.deadlines.of
+        self.head = of(settings.nginx_http_client_header_timeout)
+        self.body = of(settings.nginx_http_client_body_timeout)
+        self.send = of(settings.nginx_http_send_timeout)
+        self.idle = of(settings.nginx_http_keepalive_timeout)
+        self.linger = of(LINGER)
+        self.requests = settings.nginx_http_keepalive_requests if settings.nginx_http_keepalive_timeout else 1
+
+
+class ServerConnection(Wire):
+    """One connection of a client."""
+
+    def __init__(self, listener: ProxyListener) -> None:
+        self._listener = listener
+        self._core = listener.core
+        self._deadlines = listener.deadlines
+        self._client: Client  # set once the transport is there
+        self._exchange: Exchange | None = None
+        self._head: RequestHead | None = None
+        self._body: Body | None = None  # of the current request, while it is not complete
+        self._buffer = b""
+        self._scanned = 0  # bytes of the buffer known not to end a head
+        self._requests = 0
+        self._reading = False
+        self._expecting = False  # the client waits for 100 Continue
+        self._chunking = False  # the answer is sent in chunks
+        self._delimited = True  # the answer's end does not depend on the connection's
+        self._keep = False
+        self._closing = False  # nothing the client sends counts any more
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._client = self._listener.joined(self)
+        self.arm(self._deadlines.head)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self._body is not None:
+            self._read_body(data)
+            return
+        self._buffer = self._buffer + data if self._buffer else data
+        if self._exchange is None:
+            self._read()
+        elif len(self._buffer) >= READ_SIZE:
+            self.pause()
+
+    def _read(self) -> None:
+        """Begin with the requests in the buffer, one by one; a loop, because many may be answered at once."""
+        self._reading = True
+        try:
+            while self._buffer and self._exchange is None and self._body is None and not self._closing:
+                if not self._read_head():
+                    break
+        finally:
+            self._reading = False
+        if self._exchange is None and self._body is None and not self._closing:
+            self.resume()
+            if not self._buffer and not self.congested:
+                self.arm(self._deadlines.idle)
+
+    def _read_head(self) -> bool:
+        """Begin with one request; False while its head is not complete."""
+        data = self._buffer
+        if data[0] == 0x0D or data[0] == 0x0A:
+            self._buffer = data = data.lstrip(b"\r\n")  # RFC 9112 §2.2: empty lines before a request
+            self._scanned = 0
+        end = data.find(b"\r\n\r\n", max(self._scanned - 3, 0))
+        try:
+            if end < 0:
+                self._await_head(data)
+                return False
+            head = self._core.request_parser.parse(data[:end])
+            if head.method in (b"TRACE", b"CONNECT"):
+                raise MethodRefused(f"{head.method.decode()} is not relayed")
+        except RequestRefused as error:
+            self._refuse(error)
+            return False
+        self._buffer = data[end + 4 :]
+        self._scanned = 0
+        self._begin(head)
+        return True
+
+    def _await_head(self, data: bytes) -> None:
+        """The head is not complete; find out early if it never will be."""
+        if has_bare_line_feed(data, self._scanned):
+            raise RequestRefused("a line that ends in a line feed alone")
+        first, _, rest = data.partition(b"\r\n")
+        self._core.request_parser.check_size(first, rest.split(b"\r\n"), len(data))
+        if not self._scanned:
+            self.arm(self._deadlines.head)
+        self._scanned = len(data)
+
+    def _begin(self, head: RequestHead) -> None:
+        self.disarm()
+        self._requests += 1
+        self._head = head
+        self._keep = head.persistent and self._requests < self._deadlines.requests and not self._listener.draining
+        self._chunking = False
+        if head.has_body:
+            self._body = ChunkedBody() if head.length is None else SizedBody(head.length)
+            self._expecting = head.minor == 1 and (head.value(b"expect") or b"").lower() == b"100-continue"
+            self.arm(self._deadlines.body)
+        self._exchange = exchange = Exchange(self._core, self, head, self._client)
+        exchange.start()
+        if self._body is not None and self._buffer and not self._closing:
+            data, self._buffer = self._buffer, b""
+            self._read_body(data)
+
+    def _read_body(self, data: bytes) -> None:
+        """A piece of the current body; nobody may be interested in it any more."""
+        body = self._body
+        assert body is not None
+        try:
+            content, rest = body.feed(data)
+        except MalformedBody as error:
+            self._spoilt(RequestRefused(str(error)))
+            return
+        self._expecting = False
+        exchange = self._exchange
+        if not body.ended:
+            self.arm(self._deadlines.body)
+            if content and exchange is not None:
+                exchange.body_received(content)
+            return
+        self._body = None
+        self.disarm()
+        self._buffer = rest
+        if exchange is not None:
+            if content:
+                exchange.body_received(content)
+            exchange.body_ended()
+        if self._exchange is None and not self._reading:
+            self._read()
+
+    def _spoilt(self, error: RequestRefused) -> None:
+        """The body of the current request is broken off or cannot be read; whatever follows means nothing."""
+        self._body = None
+        self._keep = False
+        if self._exchange is not None:
+            self._exchange.refuse(error)
+        else:
+            self._linger()
+
+    # -- what the exchange wants -------------------------------------------------------------------------------
+
+    def expect_body(self) -> None:
+        if self._expecting and not self._buffer:
+            self._expecting = False
+            self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def hold_body(self, hold: bool) -> None:
+        if hold:
+            self.pause()
+            self.disarm()  # who is not read from cannot be late
+        else:
+            self.resume()
+            if self._body is not None:
+                self.arm(self._deadlines.body)
+
+    def answer(self, status: int, reason: bytes, lines: bytes, length: int | None, content: bytes, ended: bool) -> None:
+        head = self._head
+        assert head is not None
+        if self._expecting:
+            self._keep = False  # the client may or may not send the body nobody asked for
+        framing = b""
+        self._delimited = True
+        if status in _NO_CONTENT or head.method == b"HEAD":
+            content = b""
+            if length is not None and status != 204:
+                framing = b"Content-Length: %d\r\n" % length
+        elif length is not None:
+            framing = b"Content-Length: %d\r\n" % length
+        elif head.minor == 1:
+            self._chunking = True
+            framing = b"Transfer-Encoding: chunked\r\n"
+            content = self._framed(content, ended)
+        else:
+            self._delimited = self._keep = False
+        self.send(
+            b"HTTP/1.1 %d %b\r\n%b%b%b\r\n%b"
+            % (
+                status,
+                reason or _REASONS.get(status, b"Unknown"),
+                lines,
+                framing,
+                b"Connection: keep-alive\r\n" if self._keep else b"Connection: close\r\n",
+                content,
+            )
+        )
+        self._wrote(ended)
+
+    def answer_more(self, content: bytes, ended: bool) -> None:
+        data = self._framed(content, ended) if self._chunking else content
+        if data:
+            self.send(data)
+        self._wrote(ended)
+
+    def answer_broken(self) -> None:
+        self._exchange = None
+        self._closing = True
+        if self._delimited:
+            self.close()  # it ends before its announced end
+        else:
+            self.abort()
+
+    def _framed(self, content: bytes, ended: bool) -> bytes:
+        return (chunk(content) if content else b"") + (LAST_CHUNK if ended else b"")
+
+    def _wrote(self, ended: bool) -> None:
+        if self.congested:
+            self.arm(self._deadlines.send)
+        if ended:
+            self._finish()
+
+    def _finish(self) -> None:
+        """The current request has been answered."""
+        self._exchange = None
+        if not self._keep:
+            self._linger()
+        elif self._body is not None:
+            self.resume()  # the rest of a body nobody wants is read and dropped
+        elif not self._reading:
+            self._read()
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def _refuse(self, error: ProxyError) -> None:
+        """Answer a request that could not be read."""
+        core = self._core
+        request_id = core.new_request_id()
+        log.debug("request refused: {reason}", reason=str(error), request_id=request_id.decode())
+        lines, body = core.made_up(error, None, request_id)
+        lines += core.tokens.decided(request_id, 0.0)
+        self.send(
+            b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\nConnection: close\r\n\r\n%b"
+            % (error.status, _REASONS[error.status], lines, len(body), body)
+        )
+        self._linger()
+
+    def _linger(self) -> None:
+        """Say no more, and drop what still comes: a connection closed over unread data would take the answer along."""
+        self._closing = True
+        if self._body is None and not self._buffer:
+            self.close()
+            return
+        self._body = None
+        self._buffer = b""
+        self.resume()
+        self.arm(self._deadlines.linger)
+        self.transport.unregisterProducer()
+        self.transport.loseWriteConnection()
+
+    def close_idle(self) -> None:
+        """Close, after the current answer if there is one to come."""
+        if self._exchange is not None:
+            self._keep = False
+        else:
+            self._closing = True
+            self.close()
+
+    def drained(self) -> None:
+        self.disarm()
+        if self._exchange is not None:
+            self._exchange.drained()
+        elif not self._closing:
+            self.arm(self._deadlines.body if self._body is not None else self._deadlines.idle)
+
+    def timed_out(self, deadline: Deadline) -> None:
+        """Which deadline it was follows from what the connection is doing."""
+        self._deadline = None
+        if self._closing or self.congested:
+            self.abort()
+        elif self._body is not None:
+            self._spoilt(RequestTimedOut(f"nothing of the body came for {deadline.seconds} s"))
+        elif self._buffer:
+            self._refuse(RequestTimedOut(f"no complete head within {deadline.seconds} s"))
+        else:
+            self._closing = True
+            self.close()
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        super().connectionLost(reason)
+        self._closing = True
+        self._listener.left(self)
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.client_gone()
+
+
+class ProxyListener(ServerFactory):
+    """Makes the connections of one listener; ``scheme`` is ``b"http"`` or ``b"https"``.
+
+    ``port_maps`` are the ports clients see, where they are not those we listen on.
+    """
+
+    noisy = False
+
+    def __init__(self, core: ProxyCore, settings: Settings, scheme: bytes = b"http") -> None:
+        self.core = core
+        self.deadlines = ServerDeadlines(core, settings)
+        self.draining = False
+        self.accepted = 0
+        self.connections: set[ServerConnection] = set()
+        self._port_maps = settings.port_maps
+        self._scheme = scheme
+
+    def buildProtocol(self, addr: IAddress | None) -> ServerConnection:
+        return ServerConnection(self)
+
+    def joined(self, connection: ServerConnection) -> Client:
+        """``connection`` has begun; who it comes from."""
+        self.connections.add(connection)
+        self.accepted += 1
+        transport = connection.transport
+        here = getattr(transport.getHost(), "port", 443 if self._scheme == b"https" else 80)
+        address = getattr(transport.getPeer(), "host", "")
+        return Client(address, self._port_maps.get(here, here), self._scheme, self.core.trust)
+
+    def left(self, connection: ServerConnection) -> None:
+        """``connection`` has ended."""
+        self.connections.discard(connection)
+
+    def drain(self) -> None:
+        """Close what is idle; what is busy closes after its answer."""
+        self.draining = True
+        for connection in list(self.connections):
+            connection.close_idle()
+
+    def abort(self) -> None:
+        """Close whatever is still open."""
+        for connection in list(self.connections):
+            connection.abort()

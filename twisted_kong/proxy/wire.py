@@ -1,0 +1,151 @@
+"""What both sides of the proxy share: writing at once, knowing when the other end does not keep up, one timer.
+
+A transport writes on the next turn of the reactor, which costs a turn and two changes of the poll set for every
+message. While nothing is queued the socket can be written to directly, through `ISystemHandle`, and the transport
+sees only what the socket did not take. Whatever it did not take is a backlog: `congested` until it is gone, which
+the transport tells as it tells any producer. Who feeds a congested wire stops reading its own source, so at most
+one read is ever buffered.
+"""
+
+from __future__ import annotations
+
+import socket
+
+from twisted.internet.interfaces import IPullProducer, IPushProducer, ISystemHandle
+from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Connection as TCPConnection
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twisted_kong.tasks import Deadline
+
+READ_SIZE = 131072
+"""Bytes read from a socket at once."""
+
+
+@implementer(IPullProducer)
+class _Drain:
+    """Told by a plain transport when its buffer has run empty."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire: Wire | None = wire
+        self._registered = False
+
+    def resumeProducing(self) -> None:
+        if not self._registered:  # registering a pull producer asks it at once
+            self._registered = True
+        elif self._wire is not None:
+            self._wire._empty()
+
+    def stopProducing(self) -> None:
+        self._wire = None
+
+
+@implementer(IPushProducer)
+class _Flow:
+    """Told by any other transport (TLS, an in-memory one) to pause and to go on."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def pauseProducing(self) -> None:
+        self._wire.congested = True
+
+    def resumeProducing(self) -> None:
+        if self._wire.congested:
+            self._wire.congested = False
+            self._wire.drained()
+
+    def stopProducing(self) -> None:
+        self._wire.congested = True
+
+
+class Wire(Protocol):
+    """One connection of the proxy."""
+
+    congested = False
+    _socket: socket.socket | None = None
+    _deadline: Deadline | None = None
+    _paused = False
+
+    def connectionMade(self) -> None:
+        transport = self.transport
+        assert transport is not None
+        if isinstance(transport, TCPConnection) and not transport.TLS:
+            transport.bufferSize = READ_SIZE
+            self._socket = ISystemHandle(transport).getHandle()
+        else:
+            transport.registerProducer(_Flow(self), True)
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self.disarm()
+        self._socket = None
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def send(self, data: bytes) -> None:
+        """Write ``data``, at once if possible; `congested` afterwards where the other end does not keep up."""
+        sock = self._socket
+        if sock is None or self.congested:
+            self.transport.write(data)
+            return
+        try:
+            sent = sock.send(data)
+        except OSError:
+            sent = 0  # would block, or is broken: the transport finds out which
+        if sent != len(data):
+            self.congested = True
+            self.transport.write(data[sent:] if sent else data)
+            self.transport.registerProducer(_Drain(self), False)
+
+    def _empty(self) -> None:
+        self.transport.unregisterProducer()
+        self.congested = False
+        self.drained()
+
+    def drained(self) -> None:
+        """The backlog is gone: `send` will be at once again."""
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Read nothing more until `resume`."""
+        if not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused:
+            self._paused = False
+            self.transport.resumeProducing()
+
+    # -- closing -----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close once everything has been written."""
+        self.transport.unregisterProducer()
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Close now, dropping what has not been written."""
+        self.transport.abortConnection()
+
+    # -- time --------------------------------------------------------------------------------------------------
+
+    def arm(self, deadline: Deadline) -> None:
+        """Call `timed_out` unless `disarm` or another `arm` comes first."""
+        if self._deadline is not None and self._deadline is not deadline:
+            self._deadline.stop(self)
+        self._deadline = deadline
+        deadline.start(self)
+
+    def disarm(self) -> None:
+        """Stop waiting."""
+        if self._deadline is not None:
+            self._deadline.stop(self)
+            self._deadline = None
+
+    def timed_out(self, deadline: Deadline) -> None:
+        """The armed deadline has passed."""
+        raise NotImplementedError

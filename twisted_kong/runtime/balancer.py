@@ -1,0 +1,81 @@
+"""A balancer lends the peers of one destination, one lease for each attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from twisted.logger import Logger
+
+from twisted_kong.errors import ProxyError
+from twisted_kong.interfaces import IAlgorithm
+from twisted_kong.model.traffic import Outcome, Pick
+from twisted_kong.runtime.peers import Peer
+
+log = Logger()
+
+_FIRST_PICK = Pick()
+
+
+class ComponentFailed(ProxyError):
+    """A component broke its contract; the client is told nothing more than that."""
+
+
+class Lease:
+    """A peer borrowed for one attempt; it is given back by `release`, exactly once."""
+
+    __slots__ = ("_balancer", "peer")
+
+    def __init__(self, balancer: Balancer, peer: Peer) -> None:
+        self._balancer: Balancer | None = balancer
+        self.peer = peer
+
+    def release(self, outcome: Outcome) -> None:
+        """The attempt has ended in ``outcome``."""
+        balancer = self._balancer
+        if balancer is not None:
+            self._balancer = None
+            balancer.done(self.peer, outcome)
+
+
+class Balancer:
+    """The peers of one destination under one algorithm. Outlives every change of its peers."""
+
+    def __init__(self, name: str, algorithm: IAlgorithm) -> None:
+        self.name = name
+        self.peers: Sequence[Peer] = ()
+        self._weights: Sequence[tuple[Peer, int]] = ()
+        self._algorithm = algorithm
+
+    def update(self, peers: Sequence[Peer]) -> None:
+        """Lend these from now on; weight 0 means never. Nothing happens where nothing changed."""
+        weights = [(peer, peer.weight) for peer in peers]
+        if weights != self._weights:
+            self.peers = peers
+            self._weights = weights
+            self._algorithm.update([peer for peer in peers if peer.weight])
+
+    def lease(self, tried: Collection[Peer] = (), key: bytes | None = None) -> Lease | None:
+        """A peer for the next attempt: one not in ``tried`` while there is any; None when there is no peer at all.
+
+        :raise ComponentFailed: the algorithm raised or answered a stranger.
+        """
+        pick = Pick(key, tried) if tried or key is not None else _FIRST_PICK
+        try:
+            peer = self._algorithm.pick(pick)
+            if peer is None and tried:
+                peer = self._algorithm.pick(Pick(key))
+        except Exception:
+            log.failure("the algorithm of {name} failed to pick", name=self.name)
+            raise ComponentFailed(f"the algorithm of {self.name} failed") from None
+        if peer is None:
+            return None
+        peer.leases += 1  # type: ignore[attr-defined]  # what came out is what we put in: a Peer
+        return Lease(self, peer)  # type: ignore[arg-type]
+
+    def done(self, peer: Peer, outcome: Outcome) -> None:
+        """A lease of ``peer`` has ended."""
+        peer.leases -= 1
+        try:
+            self._algorithm.done(peer, outcome)
+        except Exception:
+            log.failure("the algorithm of {name} failed to take an outcome", name=self.name)

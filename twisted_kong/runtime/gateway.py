@@ -1,0 +1,94 @@
+"""The configuration come alive: a router over the current snapshot, and a balancer for every destination.
+
+A change is applied in one turn of the reactor: balancers first, then the router in one assignment. What did not
+change keeps its objects; what is in flight holds on to its own route, service and lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.logger import Logger
+
+from twisted_kong.interfaces import IAlgorithmFactory
+from twisted_kong.model.entities import Service, Target, Upstream
+from twisted_kong.model.snapshot import EMPTY, Snapshot, diff
+from twisted_kong.routing.router import Router, compile_router
+from twisted_kong.runtime.balancer import Balancer
+from twisted_kong.runtime.peers import Peers
+
+log = Logger()
+
+DIRECT = "round-robin"
+"""How requests are spread over the addresses of a service's host that is no upstream."""
+
+
+class Gateway:
+    """What a request needs to know of the configuration."""
+
+    def __init__(self, algorithms: Mapping[str, IAlgorithmFactory], router_flavor: str) -> None:
+        self._algorithms = algorithms
+        self._flavor = router_flavor
+        self._peers = Peers()
+        self._upstreams: dict[str, tuple[Upstream, Balancer]] = {}
+        self._direct: dict[tuple[str, int], Balancer] = {}
+        self.router: Router = compile_router(EMPTY, router_flavor)
+
+    def balancer(self, service: Service) -> tuple[Balancer, bytes | None]:
+        """Who lends the peers of ``service``, and the Host its upstream prescribes, if any.
+
+        A host that is the name of an upstream means that upstream, whatever else it might be; the service's port
+        counts only without one.
+        """
+        found = self._upstreams.get(service.host)
+        if found is not None:
+            host_header = found[0].host_header
+            return found[1], None if host_header is None else host_header.encode()
+        key = (service.host, service.port)
+        balancer = self._direct.get(key)
+        if balancer is None:
+            balancer = self._direct[key] = Balancer(service.host, self._algorithms[DIRECT].build(_DIRECT_UPSTREAM))
+            balancer.update([self._peers.get("", service.host, service.port, 1)])
+        return balancer, None
+
+    def apply(self, old: Snapshot, new: Snapshot) -> None:
+        """Make ``new`` the configuration in force."""
+        difference = diff(old, new)
+        upstreams, targets = difference["upstreams"], difference["targets"]
+        for upstream in upstreams.removed:
+            self._upstreams.pop(upstream.name, None)
+        for before, upstream in upstreams.changed:
+            balancer = self._upstreams.pop(before.name)[1]
+            if upstream.algorithm != before.algorithm:
+                balancer = self._build(upstream)
+            self._upstreams[upstream.name] = (upstream, balancer)
+        for upstream in upstreams.added:
+            self._upstreams[upstream.name] = (upstream, self._build(upstream))
+        touched = {upstream.id for upstream in (*upstreams.added, *(after for _, after in upstreams.changed))}
+        for target in (*targets.added, *targets.removed, *(after for _, after in targets.changed)):
+            touched.add(target.upstream.id)
+        for id in touched:
+            self._update_peers(id, new)
+        if difference["services"] or difference["routes"]:
+            self._forget_direct(new)
+            self.router = compile_router(new, self._flavor, self.router)
+
+    def _build(self, upstream: Upstream) -> Balancer:
+        return Balancer(upstream.name, self._algorithms[upstream.algorithm].build(upstream))
+
+    def _update_peers(self, upstream_id: str, snapshot: Snapshot) -> None:
+        upstream = snapshot.upstreams.get(upstream_id)
+        if upstream is not None:
+            targets: tuple[Target, ...] = snapshot.children("targets", "upstream", upstream_id)  # type: ignore[assignment]
+            self._upstreams[upstream.name][1].update(
+                [self._peers.get(upstream_id, target.host, target.port, target.weight) for target in targets]
+            )
+
+    def _forget_direct(self, snapshot: Snapshot) -> None:
+        """Destinations no service names any more."""
+        if self._direct:
+            named = {(service.host, service.port) for service in snapshot.services.values()}
+            self._direct = {key: balancer for key, balancer in self._direct.items() if key in named}
+
+
+_DIRECT_UPSTREAM = Upstream(id="00000000-0000-4000-8000-000000000000", name="direct", created_at=1, updated_at=1)

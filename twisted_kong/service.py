@@ -1,0 +1,246 @@
+"""``twistd kong-gateway``: the only place that wires, and the order in which things start and stop.
+
+Start: settings, components, store, configuration in force, then the listeners, the proxy's before the Admin API's, so
+that whoever can ask the Admin API finds the rest at work. All of it happens before the reactor runs; whatever is
+wrong ends the process with one line. Stop: no new connections, requests under way are answered, then the store
+is closed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from random import SystemRandom
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.task import deferLater
+from twisted.internet.tcp import Port, makeBinding
+from twisted.logger import Logger
+from twisted.python import usage
+from twisted.python.failure import Failure
+
+from twisted_kong.admin.node import Node
+from twisted_kong.admin.site import make_admin_site
+from twisted_kong.errors import ComponentError, StartupError
+from twisted_kong.interfaces import IConfigStore
+from twisted_kong.model.schema import Schema
+from twisted_kong.model.snapshot import EMPTY
+from twisted_kong.proxy.core import ProxyCore
+from twisted_kong.proxy.server import ProxyListener
+from twisted_kong.registry import Registry
+from twisted_kong.runtime.gateway import Gateway
+from twisted_kong.runtime.names import Names
+from twisted_kong.settings import Listener, Settings, load
+from twisted_kong.store.memory import MemoryStore
+from twisted_kong.store.sql import SqlStore
+
+log = Logger()
+
+GRACE = 3.0
+"""Seconds that requests under way have to be answered when the gateway stops."""
+
+
+class Options(usage.Options):
+    """The command line. Everything else is a setting of the file or of the environment."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "A gateway that speaks Kong's Admin API. Settings are Kong's: from --conf, then KONG_* of the environment,"
+        " then these options; see etc/kong.conf."
+    )
+    optParameters = [
+        ["conf", "c", None, "Settings file in kong.conf syntax."],
+        ["prefix", "p", None, "Directory of everything the gateway keeps."],
+        ["proxy-listen", None, None, "Where the proxy listens, e.g. 0.0.0.0:8000."],
+        ["admin-listen", None, None, "Where the Admin API listens, e.g. 127.0.0.1:8001."],
+        ["database", None, None, "sqlite, or off to keep the configuration in memory."],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings: Settings
+        self.given: dict[str, str] = {}
+
+    def opt_set(self, text: str) -> None:
+        """Any setting: --set name=value; may be repeated."""
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise usage.UsageError(f"--set: expected name=value, got {text!r}")
+        self.given[name.strip()] = value.strip()
+
+    def postOptions(self) -> None:
+        """Turn everything into settings, or end with one line."""
+        for name, *_ in self.optParameters[1:]:
+            if self[name] is not None:
+                self.given[name.replace("-", "_")] = self[name]
+        with one_line():
+            self.settings = load(self["conf"], os.environ, self.given)
+
+
+class one_line:  # noqa: N801  # reads as what it does
+    """Ends the process with the one line of a `StartupError`."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, StartupError):
+            raise SystemExit(f"kong-gateway: {error}")
+
+
+def makeService(options: Options) -> Service:
+    """The service of ``options``, for twistd."""
+    from twisted.internet import reactor  # twistd has chosen one by now
+
+    return GatewayService(reactor, options.settings)
+
+
+class GatewayService(Service):
+    """A whole gateway."""
+
+    name = "kong-gateway"
+
+    def __init__(self, reactor: Any, settings: Settings, registry: Registry | None = None) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._registry = registry
+        self._store: IConfigStore
+        self._core: ProxyCore
+        self._listeners: list[ProxyListener] = []
+        self._ports: list[IListeningPort] = []
+
+    def startService(self) -> None:
+        """Start everything.
+
+        :raise SystemExit: something is wrong; its text is one line.
+        """
+        with one_line():
+            self._start(self._registry or Registry())
+        super().startService()
+
+    def _start(self, registry: Registry) -> None:
+        settings = self._settings
+        reactor = self._reactor
+        make_prefix(settings.prefix)
+        gateway = Gateway(registry.algorithms, settings.router_flavor)
+        self._store = store = open_store(settings, reactor)
+        gateway.apply(EMPTY, store.snapshot())
+        store.subscribe(gateway.apply)
+        resolver = chosen(registry.resolvers, settings.dns_resolver_plugin, "dns_resolver_plugin")
+        names = Names(resolver.build(reactor, settings), reactor)
+        self._core = ProxyCore(reactor, settings, gateway, names, SystemRandom())
+        node = Node(node_id(settings.prefix), settings, self._connections)
+        admin = make_admin_site(store, Schema(registry.algorithms), node, now=time.time, reactor=reactor)
+        for listener in settings.proxy_listen:
+            proxy = ProxyListener(self._core, settings)
+            self._listeners.append(proxy)
+            self._ports.append(listen(reactor, listener, proxy, "proxy_listen"))
+        for listener in settings.admin_listen:
+            self._ports.append(listen(reactor, listener, admin, "admin_listen"))
+        if settings.inert:
+            log.info("settings without effect here: {names}", names=", ".join(settings.inert))
+
+    def _connections(self) -> Mapping[str, int]:
+        """The counters of ``GET /status``."""
+        active = sum(len(listener.connections) for listener in self._listeners)
+        accepted = sum(listener.accepted for listener in self._listeners)
+        busy = self._core.exchanges
+        return {
+            "connections_active": active,
+            "connections_reading": 0,
+            "connections_writing": busy,
+            "connections_waiting": max(active - busy, 0),
+            "connections_accepted": accepted,
+            "connections_handled": accepted,
+            "total_requests": self._core.requests,
+        }
+
+    def stopService(self) -> Deferred[None]:
+        """Stop everything; fires when it has stopped."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in self._ports])
+        for listener in self._listeners:
+            listener.drain()
+        end = self._reactor.seconds() + GRACE
+        while self._core.exchanges and self._reactor.seconds() < end:
+            await deferLater(self._reactor, 0.05)
+        for listener in self._listeners:
+            listener.abort()
+        self._core.close()
+        if isinstance(self._store, SqlStore):
+            await self._store.close()
+
+
+async def stopped(port: IListeningPort) -> None:
+    """Listen no more."""
+    done = port.stopListening()
+    if done is not None:
+        await done
+
+
+def make_prefix(prefix: Path) -> None:
+    """The directory of everything the gateway keeps."""
+    try:
+        prefix.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartupError(f"prefix: expected a directory we can write to, got {prefix}: {error.strerror}") from None
+
+
+def node_id(prefix: Path) -> str:
+    """The id of this node, the same after every restart."""
+    file = prefix / "kong.id"
+    try:
+        return str(uuid.UUID(file.read_text().strip()))
+    except (OSError, ValueError):
+        id = str(uuid.uuid4())
+        file.write_text(id + "\n")
+        return id
+
+
+def open_store(settings: Settings, reactor: Any, now: Callable[[], float] = time.time) -> IConfigStore:
+    """The store that ``database`` names."""
+    if settings.database == "off":
+        return MemoryStore()
+    return SqlStore.open(settings.prefix / "kong.sqlite", reactor=reactor, now=now)
+
+
+def chosen(components: Mapping[str, Any], name: str, setting: str) -> Any:
+    """The component a setting names."""
+    if name not in components:
+        raise ComponentError(f"{setting}: expected one of {', '.join(sorted(components))}, got {name!r}")
+    return components[name]
+
+
+def listen(reactor: Any, listener: Listener, factory: IProtocolFactory, setting: str) -> IListeningPort:
+    """Listen where ``listener`` says."""
+    try:
+        if listener.endpoint is not None:
+            return listening_at_once(serverFromString(reactor, listener.endpoint).listen(factory))
+        binding = makeBinding(listener.host, listener.port, reuseAddress=True, reusePort=listener.reuseport)
+        port = Port(binding, factory, listener.backlog, reactor=reactor)
+        port.startListening()
+        return port
+    except (CannotListenError, ValueError, OSError) as error:
+        raise StartupError(f"{setting}: cannot listen on {listener}: {error}") from None
+
+
+def listening_at_once(listening: Deferred[IListeningPort]) -> IListeningPort:
+    """The port of an endpoint. A server's endpoints listen at once; the Deferred is for the client's."""
+    found: list[IListeningPort | Failure] = []
+    listening.addBoth(found.append)
+    if not found:
+        raise StartupError("an endpoint that does not listen at once cannot be used")
+    if isinstance(found[0], Failure):
+        raise found[0].value
+    return found[0]

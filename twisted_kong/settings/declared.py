@@ -1,0 +1,223 @@
+"""Every setting that has a value here, once: its type, its parser, its default, its meaning.
+
+A field of `Settings` has exactly the name of its setting. `loading` fills the fields, the tables of docs/supported.md
+are printed from them.
+"""
+
+# ruff: noqa: RUF009 - `setting` makes a dataclass field, which ruff cannot see
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar
+
+from twisted_kong.settings import values
+from twisted_kong.settings.listeners import Listener, served_listeners
+from twisted_kong.settings.values import Parser, TrustedPeers
+
+T = TypeVar("T")
+
+ASKED_OF_THE_SYSTEM = "names are asked of the system's resolver; the value is checked and kept"
+
+_HEADER_GROUPS = {
+    "server_tokens": frozenset({"Server", "Via"}),
+    "latency_tokens": frozenset(
+        {"X-Kong-Admin-Latency", "X-Kong-Proxy-Latency", "X-Kong-Response-Latency", "X-Kong-Upstream-Latency"}
+    ),
+}
+_LOG_LEVELS = ("debug", "info", "notice", "warn", "error", "crit", "alert", "emerg")
+_MEDIA_TYPES = ("text/plain", "text/html", "application/json", "application/xml")
+_NO_DATABASE_YET = dict.fromkeys(
+    ("postgres", "cassandra"), "this version keeps its configuration in SQLite or in memory"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One setting: ``default`` is a text as one would write it; ``inert`` says why it has no effect, else is empty."""
+
+    parse: Parser[Any]
+    default: str
+    meaning: str
+    inert: str = ""
+
+
+def setting(parse: Parser[T], default: str, meaning: str, inert: str = "") -> T:
+    """The field of a setting."""
+    declared = Declared(parse, default, meaning, inert)
+    return field(default_factory=lambda: parse(default), metadata={"declared": declared})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All settings of one gateway. Times are float seconds, sizes bytes; ``Settings()`` is all defaults."""
+
+    prefix: Path = setting(
+        values.path,
+        ".run",
+        "Directory of everything the gateway keeps; from the working directory (Kong: `/usr/local/kong`).",
+    )
+    log_level: str = setting(
+        values.one_of(*_LOG_LEVELS), "notice", f"Least level that is logged: {', '.join(_LOG_LEVELS)}."
+    )
+
+    # -- listening
+
+    proxy_listen: tuple[Listener, ...] = setting(
+        served_listeners,
+        "0.0.0.0:8000",
+        "Where the proxy listens: `addr:port [flags], …`, Twisted endpoints, or `off`.",
+    )
+    admin_listen: tuple[Listener, ...] = setting(
+        served_listeners, "127.0.0.1:8001", "Where the Admin API listens, which is open to whoever reaches it."
+    )
+    port_maps: Mapping[int, int] = setting(
+        values.port_maps, "", "`external:internal, …`: the ports clients see, where they are not those we listen on."
+    )
+
+    # -- the configuration's home
+
+    database: str = setting(
+        values.one_of("sqlite", "off", refused=_NO_DATABASE_YET),
+        "sqlite",
+        "`sqlite`: a database of our own below `prefix`; `off`: memory only. Kong's `postgres` is refused.",
+    )
+
+    # -- routing and what is said
+
+    router_flavor: str = setting(
+        values.one_of(
+            "traditional_compatible",
+            "traditional",
+            refused={"expressions": "routes by expression are not supported by this version"},
+        ),
+        "traditional_compatible",
+        "How routes are compared: `traditional_compatible` or `traditional`; `expressions` is refused.",
+    )
+    headers: frozenset[str] = setting(
+        values.header_tokens(_HEADER_GROUPS, "X-Kong-Upstream-Status", "X-Kong-Request-Id"),
+        "server_tokens, latency_tokens, X-Kong-Request-Id",
+        "Headers of our own on answers: names, `server_tokens` (Server, Via), `latency_tokens` (X-Kong-*-Latency), "
+        "or `off`.",
+    )
+    headers_upstream: frozenset[str] = setting(
+        values.header_tokens({}, "X-Kong-Request-Id"),
+        "X-Kong-Request-Id",
+        "Headers of our own on requests sent upstream: `X-Kong-Request-Id`, or `off`.",
+    )
+    allow_debug_header: bool = setting(
+        values.boolean, "off", "Whether `Kong-Debug: 1` makes answers name the route and service."
+    )
+    error_default_type: str = setting(
+        values.one_of(*_MEDIA_TYPES),
+        "text/plain",
+        f"Media type of error pages nobody asked for: {', '.join(_MEDIA_TYPES)}.",
+    )
+
+    # -- whom to believe
+
+    trusted_ips: TrustedPeers = setting(
+        values.trusted_peers,
+        "",
+        "Addresses and CIDR blocks whose `X-Forwarded-*` are believed; `unix:` for Unix sockets.",
+    )
+    real_ip_header: str = setting(
+        values.real_ip_header, "X-Real-IP", "Header in which a trusted peer tells the client's address."
+    )
+    real_ip_recursive: bool = setting(
+        values.boolean,
+        "off",
+        "Whether the client is the last address in that header that is not trusted, or simply the last.",
+    )
+
+    # -- connections to upstreams
+
+    upstream_keepalive_pool_size: int = setting(
+        values.integer, "512", "Idle connections kept for each destination; 0 keeps none."
+    )
+    upstream_keepalive_max_requests: int = setting(
+        values.integer, "10000", "Requests on one connection before it is closed; 0 for no end."
+    )
+    upstream_keepalive_idle_timeout: float = setting(
+        values.seconds, "60", "Seconds an idle connection is kept; 0 for no end."
+    )
+
+    # -- connections from clients (nginx's directives and units)
+
+    nginx_http_client_max_body_size: int = setting(
+        values.size, "0", "Size of a request body above which the answer is 413; 0 for no limit."
+    )
+    nginx_admin_client_max_body_size: int = setting(values.size, "10m", "The same for the Admin API.")
+    nginx_http_client_body_buffer_size: int = setting(
+        values.size, "8k", "Size of a request body up to which it is kept in memory to be sent again."
+    )
+    nginx_http_large_client_header_buffers: tuple[int, int] = setting(
+        values.buffers,
+        "4 8k",
+        "Number and size of buffers for a request's head: no line exceeds one, no head all of them.",
+    )
+    nginx_http_client_header_timeout: float = setting(values.time, "60s", "Time for a request's head to arrive.")
+    nginx_http_client_body_timeout: float = setting(values.time, "60s", "Time between two reads of a request body.")
+    nginx_http_send_timeout: float = setting(values.time, "60s", "Time between two writes of an answer.")
+    nginx_http_keepalive_timeout: float = setting(
+        values.time, "75s", "Time an idle connection of a client stays open; 0 closes it after each answer."
+    )
+    nginx_http_keepalive_requests: int = setting(values.integer, "10000", "Requests on one connection of a client.")
+    nginx_http_charset: str | None = setting(
+        values.charset, "UTF-8", "Character set added to textual answers that name none, or `off`."
+    )
+
+    # -- components
+
+    dns_resolver_plugin: str = setting(
+        values.token, "system", "Name of the component that resolves names. Ours, not Kong's."
+    )
+    plugin_dir: Path | None = setting(
+        values.optional(values.path), "", "Directory with components of your own, one file each. Ours, not Kong's."
+    )
+
+    # -- checked and kept, but without effect
+
+    dns_resolver: tuple[tuple[str, int], ...] = setting(
+        values.listed(values.name_server), "", "Name servers, as `ip[:port], …`.", ASKED_OF_THE_SYSTEM
+    )
+    dns_hostsfile: Path = setting(values.path, "/etc/hosts", "The hosts file.", ASKED_OF_THE_SYSTEM)
+    dns_order: tuple[str, ...] = setting(
+        values.listed(values.record_type),
+        "LAST, SRV, A, CNAME",
+        "Record types, in the order they are tried.",
+        ASKED_OF_THE_SYSTEM,
+    )
+    dns_valid_ttl: float | None = setting(
+        values.optional(values.seconds), "", "Seconds that replace every TTL.", ASKED_OF_THE_SYSTEM
+    )
+    dns_stale_ttl: float = setting(
+        values.seconds, "3600", "Seconds an answer serves past its TTL.", ASKED_OF_THE_SYSTEM
+    )
+    dns_cache_size: int = setting(values.integer, "10000", "Answers kept.", ASKED_OF_THE_SYSTEM)
+    dns_not_found_ttl: float = setting(
+        values.seconds, "30", "Seconds for which there is no such name.", ASKED_OF_THE_SYSTEM
+    )
+    dns_error_ttl: float = setting(values.seconds, "1", "Seconds for which a failure is believed.", ASKED_OF_THE_SYSTEM)
+    dns_no_sync: bool = setting(values.boolean, "off", "Whether equal questions are all asked.", ASKED_OF_THE_SYSTEM)
+
+    # -- what was given in vain; `load` fills them
+
+    inert: tuple[str, ...] = ()
+    """Names that were given a value and have no effect, sorted."""
+    ignored_environment: tuple[str, ...] = ()
+    """``KONG_*`` variables that are no settings, sorted."""
+
+
+def _declared() -> Mapping[str, Declared]:
+    return MappingProxyType({item.name: item.metadata["declared"] for item in fields(Settings) if item.metadata})
+
+
+DECLARED = _declared()
+
+PROXY_OVERRIDES: Mapping[str, str] = MappingProxyType(
+    {name.replace("nginx_http_", "nginx_proxy_"): name for name in DECLARED if name.startswith("nginx_http_")}
+)
+"""``nginx_proxy_<directive>`` to ``nginx_http_<directive>``: nginx's server block wins over the http block around."""

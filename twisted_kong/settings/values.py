@@ -1,0 +1,240 @@
+"""The syntax of single values: each parser turns one text into one typed value, or raises `MalformedError`.
+
+Kong's kinds (booleans, comma-separated lists, plain numbers) and nginx's (sizes ``8m``, times ``60s``). A parser does
+not know whose value it reads; where the text stands is the business of `loading`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeVar
+
+from twisted_kong.settings.conf import shown
+
+T = TypeVar("T")
+Parser = Callable[[str], T]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")  # RFC 9110 §5.6.2
+_INTEGER = re.compile(r"[0-9]{1,15}")
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
+_SIZE = re.compile(r"([0-9]{1,15})([kmg]?)", re.IGNORECASE)
+_TIME = re.compile(r"([0-9]{1,15})(ms|[smhdwMy]?)")
+_PORT_MAP = re.compile(r"([0-9]{1,5}):([0-9]{1,5})")
+_NAME_SERVER = re.compile(r"((?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-fA-F.]*:[0-9a-fA-F:.]*)\])(:(?P<port>[0-9]{1,5}))?")
+
+_BYTES = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_SECONDS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_SECONDS |= {"M": 30 * 86400.0, "y": 365 * 86400.0}
+
+
+class MalformedError(ValueError):
+    """A text that is no such value: what was expected and, where that tells more than the whole text, what came."""
+
+    def __init__(self, expected: str, got: str | None = None, reason: str = "") -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.got = got
+        self.reason = reason
+
+    def describe(self, text: str) -> str:
+        """The clause for an error message about ``text``."""
+        clause = f"expected {self.expected}, got {shown(text if self.got is None else self.got)}"
+        return f"{clause}: {self.reason}" if self.reason else clause
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedPeers:
+    """Whose ``X-Forwarded-*`` are believed: addresses in ``networks``, and with ``unix`` every Unix-domain socket."""
+
+    networks: tuple[Network, ...] = ()
+    unix: bool = False
+
+
+# -- Kong's ----------------------------------------------------------------------------------------------------
+
+
+def boolean(text: str) -> bool:
+    """``on`` or ``true``, ``off`` or ``false``."""
+    known = {"on": True, "true": True, "off": False, "false": False}
+    if text.lower() not in known:
+        raise MalformedError("on or off")
+    return known[text.lower()]
+
+
+def integer(text: str) -> int:
+    """A whole number, 0 or more."""
+    if not _INTEGER.fullmatch(text):
+        raise MalformedError("a whole number, 0 or more")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    """A plain number of seconds, 0 or more, as Kong's own settings have it."""
+    if not _NUMBER.fullmatch(text):
+        raise MalformedError("a number of seconds, 0 or more")
+    return float(text)
+
+
+def path(text: str) -> Path:
+    """A path; a relative one is meant from the working directory."""
+    if not text or "\0" in text:
+        raise MalformedError("a path")
+    return Path(text).absolute()
+
+
+def token(text: str) -> str:
+    """One word: a header's name, a component's, a character set's."""
+    if not _TOKEN.fullmatch(text):
+        raise MalformedError("one word of letters, digits and -._")
+    return text
+
+
+def optional(parse: Parser[T]) -> Parser[T | None]:
+    """None for the empty text."""
+    return lambda text: parse(text) if text else None
+
+
+def one_of(*choices: str, refused: Mapping[str, str] = MappingProxyType({})) -> Parser[str]:
+    """One of ``choices``; of those in ``refused``, which Kong knows, the reason is told."""
+    expected = ", ".join(choices[:-1]) + " or " + choices[-1] if len(choices) > 1 else choices[0]
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise MalformedError(expected, reason=refused.get(text, ""))
+        return text
+
+    return parse
+
+
+def listed(parse: Parser[T]) -> Parser[tuple[T, ...]]:
+    """Comma-separated values; the empty text is the empty list."""
+
+    def parse_all(text: str) -> tuple[T, ...]:
+        return tuple(parse_one(item.strip()) for item in text.split(",")) if text else ()
+
+    def parse_one(item: str) -> T:
+        try:
+            return parse(item)
+        except MalformedError as malformed:
+            raise MalformedError(malformed.expected, item, malformed.reason) from None
+
+    return parse_all
+
+
+def header_tokens(groups: Mapping[str, frozenset[str]], *single: str) -> Parser[frozenset[str]]:
+    """Header names, in any case and spelt as ours in the result, or groups of them; ``off`` alone for none."""
+    known = {name.lower(): frozenset({name}) for name in single}
+    for name, members in groups.items():
+        known |= {member.lower(): frozenset({member}) for member in members}
+        known[name] = members
+    expected = "off alone, or some of " + ", ".join([*groups, *sorted(frozenset().union(*known.values()))])
+
+    def parse(text: str) -> frozenset[str]:
+        if text.lower() == "off":
+            return frozenset()
+        names: frozenset[str] = frozenset()
+        for item in text.split(","):
+            if item.strip().lower() not in known:
+                raise MalformedError(expected, item.strip())
+            names |= known[item.strip().lower()]
+        return names
+
+    return parse
+
+
+def real_ip_header(text: str) -> str:
+    """The name of a header; nginx's ``proxy_protocol`` needs listeners we do not have."""
+    if text == "proxy_protocol":
+        raise MalformedError("the name of a header", reason="the PROXY protocol is not supported yet by this version")
+    return token(text)
+
+
+def trusted_peers(text: str) -> TrustedPeers:
+    """Comma-separated addresses, CIDR blocks and ``unix:``."""
+    found = listed(_network_or_unix)(text)
+    return TrustedPeers(tuple(network for network in found if network is not None), unix=None in found)
+
+
+def port_maps(text: str) -> Mapping[int, int]:
+    """Comma-separated ``external:internal``; the result leads from the internal port to the external one."""
+    return MappingProxyType(dict(listed(_port_map)(text)))
+
+
+def name_server(text: str) -> tuple[str, int]:
+    """``ip[:port]``, an IPv6 address with a port in brackets; port 53 where none is given."""
+    match = _NAME_SERVER.fullmatch(text)
+    host, port = (match["v4"] or match["v6"], int(match["port"] or 53)) if match else (text, 53)
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise MalformedError("ip or ip:port") from None
+    if not 0 < port < 65536:
+        raise MalformedError("a port from 1 to 65535")
+    return host, port
+
+
+def record_type(text: str) -> str:
+    """A record type of ``dns_order``, in any case."""
+    return one_of("LAST", "SRV", "A", "AAAA", "CNAME")(text.upper())
+
+
+def _port_map(text: str) -> tuple[int, int]:
+    """``external:internal``, the internal port first."""
+    match = _PORT_MAP.fullmatch(text)
+    external, internal = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not (0 < external < 65536 and 0 < internal < 65536):
+        raise MalformedError("pairs of ports, external:internal")
+    return internal, external
+
+
+def _network_or_unix(text: str) -> Network | None:
+    if text == "unix:":
+        return None
+    try:
+        # Not strict: nginx takes 10.0.0.1/8 for 10.0.0.0/8.
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        raise MalformedError("IP addresses, CIDR blocks or unix:") from None
+
+
+# -- nginx's ---------------------------------------------------------------------------------------------------
+
+
+def size(text: str) -> int:
+    """Bytes, or with a suffix KiB, MiB, GiB: ``0``, ``8k``, ``10m``, ``1g``."""
+    match = _SIZE.fullmatch(text)
+    if not match:
+        raise MalformedError("a size such as 512, 8k or 10m")
+    return int(match[1]) * _BYTES[match[2].lower()]
+
+
+def time(text: str) -> float:
+    """Seconds, or with a suffix another unit: ``75``, ``60s``, ``1m``, ``500ms``."""
+    match = _TIME.fullmatch(text)
+    if not match:
+        raise MalformedError("a time such as 75, 60s, 1m or 500ms")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def buffers(text: str) -> tuple[int, int]:
+    """How many buffers, and of how many bytes each: ``4 8k``."""
+    number, _, each = text.partition(" ")
+    try:
+        found = integer(number), size(each.strip())
+    except MalformedError:
+        found = 0, 0
+    if not all(found):
+        raise MalformedError("a number and a size such as 4 8k")
+    return found
+
+
+def charset(text: str) -> str | None:
+    """A character set; None for ``off``."""
+    return None if text == "off" else token(text)

@@ -1,0 +1,88 @@
+"""How the configuration lies in a database: one table for each collection, and the log of all changes.
+
+A collection's table is read off its entity: a column for every unique field and every reference, so that the database
+itself enforces what `twisted_kong.model.snapshot` promises, and the whole entity as a JSON document, which is what is
+read back. Declaring an entity declares its table; the migration that makes it is written by hand in
+`twisted_kong.store.migrations`, and a test compares the two. No SQL is spoken here; that is `twisted_kong.store.rows`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+from twisted_kong.model.entities import COLLECTIONS, Entity
+from twisted_kong.model.fields import shapes
+
+METADATA = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+CHANGES = Table(
+    "changes",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False),
+    Column("generation", Integer, nullable=False),
+    Column("operation", Text, CheckConstraint("operation IN ('put', 'delete')", "operation"), nullable=False),
+    Column("collection", Text, nullable=False),
+    Column("entity_id", Text, nullable=False),
+    Column("document", JSON(none_as_null=True)),
+    sqlite_autoincrement=True,
+)
+"""Every write there ever was; triggers refuse to alter or remove any. ``at`` is seconds since the epoch; ``document``
+is what was put, null for a deletion."""
+
+
+def table_of(entity: type[Entity], metadata: MetaData) -> Table:
+    """The table of the entity's collection.
+
+    ``first_change`` is the row of `CHANGES` that brought the entity: the order of creation. References into
+    collections that do not exist have no column.
+    """
+    names = {name: f"{name}_id" for name, foreign in entity.references.items() if foreign.collection in COLLECTIONS}
+    names |= {name: name for key in entity.unique for name in key if name not in names}
+    return Table(
+        entity.collection,
+        metadata,
+        Column("id", Text, primary_key=True),
+        *(_column(entity, name, column) for name, column in names.items()),
+        Column("created_at", Float, nullable=False),
+        Column("first_change", Integer, nullable=False),
+        Column("document", JSON, nullable=False),
+        *(UniqueConstraint(*(names[name] for name in key)) for key in entity.unique),
+    )
+
+
+def _column(entity: type[Entity], name: str, column: str) -> Column[Any]:
+    nullable = shapes(entity)[name].nullable
+    if foreign := entity.references.get(name):
+        parent = ForeignKey(f"{foreign.collection}.id", ondelete=foreign.on_delete.upper())
+        return Column(column, Text, parent, nullable=nullable, index=True, info={"field": name})
+    return Column(column, Text, nullable=nullable, info={"field": name})
+
+
+TABLES: Mapping[str, Table] = MappingProxyType(
+    {collection: table_of(entity, METADATA) for collection, entity in COLLECTIONS.items()}
+)
+"""collection → its table, parents before their children."""
