@@ -68,7 +68,8 @@ def workload_table(found: Mapping[str, Figures]) -> str:
     failed = [f"FAILED: {server}: {failure_text(each.failures)}" for server, each in found.items() if each.failures]
     waited = [f"{server} {each.waited:.0%}" for server, each in found.items() if each.waited > DISTURBED]
     disturbed = [f"Disturbed: time spent waiting while other programs had the core: {', '.join(waited)}"]
-    return "\n".join([aligned(rows), *failed, *(disturbed if waited else [])])
+    remarks = [*failed, *(disturbed if waited else [])]
+    return "\n".join([aligned(rows), *([""] if remarks else []), *remarks])
 
 
 def memory_table(found: Mapping[str, Memory]) -> str:

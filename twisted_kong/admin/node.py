@@ -1,4 +1,4 @@
-"""What the gateway tells of itself: ``/`` and ``/status``.
+"""What the gateway tells of itself: ``/``, ``/status``, ``/endpoints``.
 
 Clients look here before anything else: what they take the gateway for, and whether it is alive, is decided by these
 documents. Kong's names stay where they mean nothing here (there is no Lua); their values are then ours.
@@ -10,7 +10,7 @@ import os
 import platform
 import resource
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,16 @@ class Robots(Endpoint):
 
     async def get(self, call: Call) -> Answer:
         return Answer(200, "User-agent: *\nDisallow: /")
+
+
+class Endpoints(Endpoint):
+    """``/endpoints``: every path there is, in the order of their segments."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = sorted(paths, key=lambda path: path.split("/"))
+
+    async def get(self, call: Call) -> Answer:
+        return Answer(200, {"data": self._paths})
 
 
 def resident_memory() -> int:

@@ -31,7 +31,7 @@ class Call:
     """A request as its handler sees it."""
 
     path: str
-    """As written, without the query and without a trailing slash."""
+    """As written, without the query and without a trailing slash; ASCII."""
     keys: Mapping[str, str]
     """By parameter, what stands for it in the path, percent-decoded."""
     query: Mapping[str, Any]
@@ -80,8 +80,8 @@ class AdminRequest(Request):
         return None if value is None else value.decode("latin-1")
 
     def put_header(self, name: str, value: str) -> None:
-        """Let the answer have this header, and no other of its name."""
-        self.responseHeaders.setRawHeaders(name, [value])
+        """Let the answer have this header, and no other of its name; what `header` gave can be given back."""
+        self.responseHeaders.setRawHeaders(name.encode(), [value.encode("latin-1")])
 
     def send(self, answer: Answer) -> None:
         """Answer, unless the client has gone."""
@@ -89,11 +89,15 @@ class AdminRequest(Request):
             return
         self.setResponseCode(answer.status)
         self._put_common_headers()
-        body = b""
-        if answer.document is not None:
-            text = isinstance(answer.document, str)
-            self.put_header("Content-Type", TEXT if text else JSON)
-            body = answer.document.encode() if isinstance(answer.document, str) else codec.encode(answer.document)
+        match answer.document:
+            case None:
+                body = b""
+            case str() as text:
+                body = text.encode()
+                self.put_header("Content-Type", TEXT)
+            case document:
+                body = codec.encode(document)
+                self.put_header("Content-Type", JSON)
         if answer.status != 204:  # RFC 9110 §8.6: no length where there can be no body
             self.put_header("Content-Length", str(len(body)))
         self.write(body)  # type: ignore[no-untyped-call]  # Twisted's

@@ -9,7 +9,7 @@ from twisted.web.server import Site
 
 from twisted_kong.admin import collections, targets
 from twisted_kong.admin.configuration import Configuration
-from twisted_kong.admin.node import Node, Robots, Root, Status
+from twisted_kong.admin.node import Endpoints, Node, Robots, Root, Status
 from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.tree import Endpoint, make_tree
 from twisted_kong.interfaces import IConfigStore
@@ -38,8 +38,8 @@ def make_admin_site(
 
 def endpoints(configuration: Configuration, node: Node, reactor: IReactorTime) -> Mapping[str, Endpoint]:
     """Every path of the API, and who answers there."""
-    table: dict[str, Endpoint] = {"/": Root(node, reactor), "/status": Status(node), "/robots.txt": Robots()}
+    table: dict[str, Endpoint] = {"/": Root(node, reactor), "/status": Status(node)}
     for entity in GENERIC:
         table |= collections.endpoints(configuration, entity)
     table |= targets.endpoints(configuration)
-    return table
+    return {**table, "/endpoints": Endpoints([*table, "/endpoints"]), "/robots.txt": Robots()}

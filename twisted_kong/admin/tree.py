@@ -8,6 +8,7 @@ becomes of it is answered; no handler deals with any of that.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import quote
 
 from twisted.logger import Logger
 from twisted.web.resource import IResource, Resource
@@ -26,6 +27,7 @@ Handler = Callable[[Call], Awaitable[Answer]]
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 WITH_BODY = ("PATCH", "POST", "PUT")
+_AS_WRITTEN = "/%!$&'()*+,;=:@~"
 UNEXPECTED = Answer(500, {"message": "An unexpected error occurred"})
 
 
@@ -38,20 +40,20 @@ class Endpoint:
         return {**found, "HEAD": found["GET"]} if "GET" in found else found
 
 
-class Node(Resource):
+class Place(Resource):
     """A place in a path: what answers there, if anything, and what may follow."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self._handlers: Mapping[str, Handler] = {}
-        self._parameter: tuple[str, Node] | None = None
+        self._parameter: tuple[str, Place] | None = None
 
-    def follow(self, segment: str) -> Node:
+    def follow(self, segment: str) -> Place:
         """The place one segment further; it comes to be where it is not there yet."""
         if segment.startswith("{"):
-            self._parameter = self._parameter or (segment.strip("{}"), Node())
+            self._parameter = self._parameter or (segment.strip("{}"), Place())
             return self._parameter[1]
-        child: Node = self.children.setdefault(segment.encode(), Node())
+        child: Place = self.children.setdefault(segment.encode(), Place())
         return child
 
     def settle(self, endpoint: Endpoint) -> None:
@@ -63,7 +65,7 @@ class Node(Resource):
         if not path:
             return self
         if self._parameter is None:
-            return Node()
+            return Place()
         name, child = self._parameter
         request.keys[name] = path
         return child
@@ -98,7 +100,7 @@ class Node(Resource):
             raise MethodNotAllowed
         path, _, query = request.uri.partition(b"?")
         call = Call(
-            path=path.decode("latin-1").rstrip("/"),
+            path=quote(path.rstrip(b"/"), safe=_AS_WRITTEN),
             keys=_decoded(request.keys),
             query=decode_query(query),
             document=decode(body) if decode else NOTHING,
@@ -123,12 +125,12 @@ def _decoded(keys: Mapping[str, bytes]) -> dict[str, str]:
         raise Refused(400, "Cannot parse path: expected UTF-8") from None
 
 
-def make_tree(endpoints: Mapping[str, Endpoint]) -> Node:
+def make_tree(endpoints: Mapping[str, Endpoint]) -> Place:
     """The root of the resources that ``endpoints`` describes, by path."""
-    root = Node()
+    root = Place()
     for path, endpoint in endpoints.items():
-        node = root
-        for segment in path.strip("/").split("/"):
-            node = node.follow(segment) if segment else node
-        node.settle(endpoint)
+        place = root
+        for segment in filter(None, path.split("/")):
+            place = place.follow(segment)
+        place.settle(endpoint)
     return root

@@ -63,10 +63,12 @@ def _ipv4(text: str) -> Host:
 def _ipv6(text: str) -> Host:
     found = _IPV6.fullmatch(text)
     try:
-        address = IPv6Address((found[1] or found[3]) if found else text)
+        address = IPv6Address(found[1] or found[3]) if found else None
     except AddressValueError:
-        raise ValueError(f"invalid ipv6 address: {text}") from None
-    return Host("ipv6", address.exploded, _port(found[2] if found else None))
+        address = None
+    if not found or not address:
+        raise ValueError(f"invalid ipv6 address: {text}")
+    return Host("ipv6", address.exploded, _port(found[2]))
 
 
 def _name(text: str) -> Host:

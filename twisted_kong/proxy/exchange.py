@@ -29,6 +29,7 @@ from twisted_kong.errors import (
     NoPeerLeft,
     NoService,
     ProxyError,
+    RequestRefused,
 )
 from twisted_kong.model.entities import Service
 from twisted_kong.model.traffic import Outcome
@@ -70,6 +71,9 @@ class Downstream(Protocol):
 
     def answer_more(self, content: bytes, ended: bool) -> None:
         """The answer goes on."""
+
+    def close_after(self) -> None:
+        """The connection ends with this answer."""
 
     def answer_broken(self) -> None:
         """The answer cannot be completed: the client must notice."""
@@ -417,6 +421,8 @@ class Exchange:
         if self._status:
             self.downstream.answer_broken()
             return
+        if isinstance(error, RequestRefused):
+            self.downstream.close_after()
         core = self.core
         lines, body = core.made_up(error, self.head, self.request_id)
         now = core.seconds()

@@ -176,7 +176,6 @@ class ServerConnection(Wire):
     def _spoilt(self, error: RequestRefused) -> None:
         """The body of the current request is broken off or cannot be read; whatever follows means nothing."""
         self._body = None
-        self._keep = False
         if self._exchange is not None:
             self._exchange.refuse(error)
         else:
@@ -235,6 +234,9 @@ class ServerConnection(Wire):
         if data:
             self.send(data)
         self._wrote(ended)
+
+    def close_after(self) -> None:
+        self._keep = False
 
     def answer_broken(self) -> None:
         self._exchange = None

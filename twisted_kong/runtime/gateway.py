@@ -7,12 +7,13 @@ change keeps its objects; what is in flight holds on to its own route, service a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 from twisted.logger import Logger
 
 from twisted_kong.interfaces import IAlgorithmFactory
 from twisted_kong.model.entities import Service, Target, Upstream
-from twisted_kong.model.snapshot import EMPTY, Snapshot, diff
+from twisted_kong.model.snapshot import EMPTY, Changed, Snapshot, diff
 from twisted_kong.routing.router import Router, compile_router
 from twisted_kong.runtime.balancer import Balancer
 from twisted_kong.runtime.peers import Peers
@@ -54,32 +55,43 @@ class Gateway:
     def apply(self, old: Snapshot, new: Snapshot) -> None:
         """Make ``new`` the configuration in force."""
         difference = diff(old, new)
-        upstreams, targets = difference["upstreams"], difference["targets"]
-        for upstream in upstreams.removed:
-            self._upstreams.pop(upstream.name, None)
-        for before, upstream in upstreams.changed:
-            balancer = self._upstreams.pop(before.name)[1]
-            if upstream.algorithm != before.algorithm:
-                balancer = self._build(upstream)
-            self._upstreams[upstream.name] = (upstream, balancer)
-        for upstream in upstreams.added:
-            self._upstreams[upstream.name] = (upstream, self._build(upstream))
-        touched = {upstream.id for upstream in (*upstreams.added, *(after for _, after in upstreams.changed))}
-        for target in (*targets.added, *targets.removed, *(after for _, after in targets.changed)):
-            touched.add(target.upstream.id)
+        self._apply_upstreams(old, new, difference["upstreams"])
+        targets = difference["targets"]
+        touched = {cast(Target, one).upstream.id for one in (*targets.added, *targets.removed, *targets.changed)}
+        touched.update(upstream.id for upstream in difference["upstreams"].changed)
         for id in touched:
             self._update_peers(id, new)
         if difference["services"] or difference["routes"]:
             self._forget_direct(new)
             self.router = compile_router(new, self._flavor, self.router)
 
+    def _apply_upstreams(self, old: Snapshot, new: Snapshot, changes: Changed) -> None:
+        """Balancers come and go; one whose upstream changes stays, unless its algorithm is another."""
+        was = {entity.id: self._upstreams.pop(old.upstreams[entity.id].name) for entity in changes.changed}
+        for entity in changes.removed:
+            self._upstreams.pop(old.upstreams[entity.id].name)
+        for entity in (*changes.changed, *changes.added):
+            upstream = new.upstreams[entity.id]
+            before, balancer = was.get(upstream.id, (None, None))
+            if before is None or balancer is None or before.algorithm != upstream.algorithm:
+                balancer = self._build(upstream)
+            self._upstreams[upstream.name] = (upstream, balancer)
+
     def _build(self, upstream: Upstream) -> Balancer:
-        return Balancer(upstream.name, self._algorithms[upstream.algorithm].build(upstream))
+        factory = self._algorithms.get(upstream.algorithm)
+        if factory is None:
+            log.warn(
+                "{name} has no algorithm {algorithm}: it is round-robin",
+                name=upstream.name,
+                algorithm=upstream.algorithm,
+            )
+            factory = self._algorithms[DIRECT]
+        return Balancer(upstream.name, factory.build(upstream))
 
     def _update_peers(self, upstream_id: str, snapshot: Snapshot) -> None:
         upstream = snapshot.upstreams.get(upstream_id)
         if upstream is not None:
-            targets: tuple[Target, ...] = snapshot.children("targets", "upstream", upstream_id)  # type: ignore[assignment]
+            targets = cast(tuple[Target, ...], snapshot.children("targets", "upstream", upstream_id))
             self._upstreams[upstream.name][1].update(
                 [self._peers.get(upstream_id, target.host, target.port, target.weight) for target in targets]
             )

@@ -1,0 +1,201 @@
+"""The tables: what the migrations make, what the database enforces, what is read back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+from twisted_kong.errors import AdminError
+from twisted_kong.model.changes import Change
+from twisted_kong.model.entities import COLLECTIONS, Entity
+from twisted_kong.model.snapshot import EMPTY, Snapshot
+from twisted_kong.store import migrations, rows
+from twisted_kong.store.published import after
+from twisted_kong.store.sql import make_engine
+from twisted_kong.store.tables import METADATA, TABLES
+from twisted_kong.testing import a_pair, a_service, an_id, an_upstream
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[Connection]:
+    """Inside a transaction on a migrated, empty database."""
+    engine = make_engine(tmp_path / "kong.db")
+    with engine.begin() as connection:
+        migrations.migrate(connection)
+        yield connection
+    engine.dispose()
+
+
+def put(connection: Connection, *entities: Entity) -> Snapshot:
+    """Write the entities as if there were nothing else in the world."""
+    alone = EMPTY.with_change(Change(puts=entities))
+    rows.write(connection, Change(puts=entities), EMPTY, alone, at=1.0)
+    return alone
+
+
+# -- migrations ------------------------------------------------------------------------------------------------
+
+
+def test_migrations_make_the_declared_tables(connection: Connection) -> None:
+    """The migrations lead to exactly the tables that the entities declare, with the same names for their keys."""
+    assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+    for name, table in METADATA.tables.items():
+        found = inspect(connection)
+        assert found.get_pk_constraint(name)["name"] == f"pk_{name}"
+        declared = {str(key.name): key.ondelete for key in table.foreign_key_constraints}
+        assert {key["name"]: key["options"].get("ondelete") for key in found.get_foreign_keys(name)} == declared
+
+
+def test_head_is_the_last_migration() -> None:
+    """`HEAD` names the last step there is."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
+
+
+def test_migrating_twice(connection: Connection) -> None:
+    """A database that is up to date is left alone."""
+    service = a_service("orders")
+    put(connection, service)
+    migrations.migrate(connection)
+    assert rows.read(connection).services == {service.id: service}
+
+
+def test_durability(connection: Connection) -> None:
+    """Connections write ahead, sync every commit, wait for locks and check references."""
+    asked = ("journal_mode", "synchronous", "busy_timeout", "foreign_keys")
+    assert [connection.scalar(text(f"PRAGMA {name}")) for name in asked] == ["wal", 2, 5000, 1]
+
+
+# -- what the database itself enforces -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entity", [a_service("x"), an_upstream("x")[0]])
+def test_unique_names(connection: Connection, entity: Entity) -> None:
+    """The database has no two entities of a collection with the same name."""
+    put(connection, entity)
+    with pytest.raises(IntegrityError, match=f"UNIQUE constraint failed: {entity.collection}.name"):
+        put(connection, entity.model_copy(update={"id": an_id(2)}))
+
+
+def test_names_may_be_missing(connection: Connection) -> None:
+    """Entities without a name do not stand in each other's way."""
+    nameless = [a_service("x").model_copy(update={"id": an_id(number), "name": None}) for number in range(3)]
+    put(connection, *nameless)
+    assert list(rows.read(connection).services.values()) == nameless
+
+
+def test_unique_targets(connection: Connection) -> None:
+    """The database has no two targets with the same address in one upstream, though it has in two."""
+    upstream, target = an_upstream("u", "a:80")
+    put(connection, upstream, target, *an_upstream("other", "a:80"))
+    with pytest.raises(IntegrityError, match="UNIQUE constraint failed: targets"):
+        put(connection, upstream, target.model_copy(update={"id": an_id(2)}))
+
+
+def test_references(connection: Connection) -> None:
+    """The database has no route to a service that is not there."""
+    service, route = a_pair("orders")
+    both = EMPTY.with_change(Change(puts=(service, route)))
+    with pytest.raises(IntegrityError, match="FOREIGN KEY constraint failed"):
+        rows.write(connection, Change(puts=(route,)), EMPTY, both, at=1.0)
+
+
+def test_referenced_rows_stay(connection: Connection) -> None:
+    """The database does not let go of a service that has a route."""
+    service, route = a_pair("orders")
+    put(connection, service, route)
+    without_route = EMPTY.with_change(Change(puts=(service,)))
+    with pytest.raises(IntegrityError, match="FOREIGN KEY constraint failed"):
+        rows.write(connection, Change(deletes=(("services", service.id),)), without_route, EMPTY, at=1.0)
+
+
+def test_cascade(connection: Connection) -> None:
+    """The database lets an upstream take its targets along."""
+    upstream, *targets = an_upstream("u", "a:80", "b:80")
+    put(connection, upstream, *targets)
+    without_targets = EMPTY.with_change(Change(puts=(upstream,)))
+    rows.write(connection, Change(deletes=(("upstreams", upstream.id),)), without_targets, EMPTY, at=1.0)
+    assert rows.read(connection).targets == {}
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE changes SET at = 2",
+        "DELETE FROM changes",
+        "INSERT OR REPLACE INTO changes SELECT * FROM changes",
+        "INSERT INTO changes SELECT * FROM changes WHERE true ON CONFLICT (id) DO UPDATE SET at = 2",
+    ],
+)
+def test_log_is_append_only(connection: Connection, sql: str) -> None:
+    """No row of the log is ever altered, removed or replaced."""
+    put(connection, a_service("orders"))
+    before = connection.execute(text("SELECT * FROM changes")).all()
+    with pytest.raises(DatabaseError, match="changes is append-only"):
+        connection.execute(text(sql))
+    assert connection.execute(text("SELECT * FROM changes")).all() == before
+
+
+# -- what is read back -----------------------------------------------------------------------------------------
+
+ENTITIES = [
+    *a_pair("a"),
+    *a_pair("b"),
+    *an_upstream("u", "a:80", "b:80"),
+    *an_upstream("v", "a:80"),
+]
+
+
+@st.composite
+def variants(draw: st.DrawFn) -> Entity:
+    """An entity of `ENTITIES`, perhaps with the unique or referring field of another one of its kind."""
+    entity = draw(st.sampled_from(ENTITIES))
+    other = draw(st.sampled_from([each for each in ENTITIES if each.collection == entity.collection]))
+    field = draw(st.sampled_from([*entity.references, *(name for key in entity.unique for name in key)]))
+    return entity.model_copy(update={field: getattr(other, field)})
+
+
+CHANGES = st.builds(
+    Change,
+    puts=st.lists(variants(), max_size=4).map(tuple),
+    deletes=st.lists(st.sampled_from([(each.collection, each.id) for each in ENTITIES]), max_size=3).map(tuple),
+)
+
+
+@given(st.lists(CHANGES, max_size=8))
+def test_database_agrees_with_the_snapshot(changes: list[Change]) -> None:
+    """Whatever change a snapshot accepts the tables accept, and what is read from them is that snapshot."""
+    engine = make_engine(Path(":memory:"))
+    snapshot = EMPTY
+    with engine.begin() as connection:
+        METADATA.create_all(connection)
+        for change in changes:
+            try:
+                new = after(snapshot, change)
+            except AdminError:
+                continue
+            if new is not snapshot:
+                rows.write(connection, change, snapshot, new, at=1.0)
+            snapshot = new
+        found = rows.read(connection)
+    engine.dispose()
+    assert found.generation == snapshot.generation
+    for collection in COLLECTIONS:
+        assert list(found.all(collection).items()) == list(snapshot.all(collection).items())
+
+
+def test_every_collection_has_a_table() -> None:
+    """A table is declared with its entity: parents first, and nothing besides them but the log."""
+    assert list(TABLES) == list(COLLECTIONS)
+    assert METADATA.tables.keys() == {*COLLECTIONS, "changes"}
