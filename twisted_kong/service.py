@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from random import SystemRandom
+from random import Random
 from typing import Any
 
 from twisted.application.service import Service
@@ -136,7 +136,7 @@ class GatewayService(Service):
         store.subscribe(gateway.apply)
         resolver = chosen(registry.resolvers, settings.dns_resolver_plugin, "dns_resolver_plugin")
         names = Names(resolver.build(reactor, settings), reactor)
-        self._core = ProxyCore(reactor, settings, gateway, names, SystemRandom())
+        self._core = ProxyCore(reactor, settings, gateway, names, Random())
         node = Node(node_id(settings.prefix), settings, self._connections)
         admin = make_admin_site(store, Schema(registry.algorithms), node, now=time.time, reactor=reactor)
         for listener in settings.proxy_listen:

@@ -113,15 +113,15 @@ def config_store_contract(make_store: Callable[[TestCase], Awaitable[IConfigStor
 
         async def test_cascade(self) -> None:
             """The deletion of an upstream takes its targets along, and no others."""
-            gone, *targets = an_upstream("gone", "a:80", "b:80")
-            kept, *others = an_upstream("kept", "a:80")
+            gone, targets = an_upstream("gone", "a:80", "b:80")
+            kept, others = an_upstream("kept", "a:80")
             await self.store.apply(Change(puts=(gone, *targets, kept, *others)))
             after = await self.store.apply(Change(deletes=(("upstreams", gone.id),)))
-            self.assertEqual(tuple(after.targets.values()), tuple(others))
+            self.assertEqual(tuple(after.targets.values()), others)
 
         async def test_order_of_creation(self) -> None:
             """Entities come in the order of their creation; replacement does not move one."""
-            upstream, *targets = an_upstream("u", "c:80", "a:80", "b:80")
+            upstream, targets = an_upstream("u", "c:80", "a:80", "b:80")
             await self.store.apply(Change(puts=(upstream, *targets)))
             heavier = targets[0].model_copy(update={"weight": 7})
             after = await self.store.apply(Change(puts=(heavier,)))
@@ -249,12 +249,11 @@ def a_pair(name: str) -> tuple[Service, Route]:
     return service, _made(Route, name, name=name, paths=[f"/{name}"], service={"id": service.id})
 
 
-def an_upstream(name: str, *targets: str) -> tuple[Upstream, *tuple[Target, ...]]:
-    """An upstream with its targets, each of them ``host:port``."""
+def an_upstream(name: str, *targets: str) -> tuple[Upstream, tuple[Target, ...]]:
+    """An upstream and its targets, each of them ``host:port``."""
     upstream = _made(Upstream, name, name=name)
-    return upstream, *(
-        _made(Target, f"{name} {target}", target=target, upstream={"id": upstream.id}) for target in targets
-    )
+    here = {"id": upstream.id}
+    return upstream, tuple(_made(Target, f"{name} {target}", target=target, upstream=here) for target in targets)
 
 
 def _made(entity: type[E], identity: str, **data: object) -> E:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from twisted_kong.errors import SchemaViolation
 from twisted_kong.model.entities import Entity, Route, Service, Target, Upstream
-from twisted_kong.model.rules import ALGORITHMS, PROTOCOLS
+from twisted_kong.model.rules import ALGORITHMS
 from twisted_kong.model.schema import Schema
+from twisted_kong.model.values import PROTOCOLS
 
 NOW = 1_700_000_000.125
 SCHEMA = Schema()
@@ -141,12 +142,10 @@ documents: st.SearchStrategy[tuple[type[Entity], dict[str, Any]]] = st.one_of(
 
 entities = documents.map(lambda pair: SCHEMA.build(pair[0], pair[1], now=NOW))
 
+keys = st.sampled_from(["id", "name", "active", "healthy", "1", "\ud800"]) | st.text(max_size=3)
 known_texts = st.sampled_from(["", "a", "http", "/a", "a:80", "::1", "none", "\ud800", "{text}", *PROTOCOLS])
 json_values: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | known_texts | st.text(max_size=5),
-    lambda inside: (
-        st.lists(inside, max_size=3)
-        | st.dictionaries(st.sampled_from(["id", "name", "active", "healthy", "1"]) | st.text(max_size=3), inside)
-    ),
+    lambda inside: st.lists(inside, max_size=3) | st.dictionaries(keys, inside, max_size=3),
     max_leaves=8,
 )

@@ -3,8 +3,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from entity_making import NOW, SCHEMA, fields_of, make_id
+
 from twisted_kong.model.entities import Entity, Route, Service, Target, Upstream
 
 SPELLING = "the only accepted ascii characters are alphanumerics or ., -, _, and ~"
@@ -120,6 +120,7 @@ def test_accepted(entity: type[Entity], field: str, value: object) -> None:
         (Route, "headers", {"x-a": "1"}, "expected an array"),
         (Route, "headers", {"x-a": ["1", 2]}, "expected a string"),
         (Route, "headers", {"x a": ["1"]}, f"bad header name 'x a', {HEADER}"),
+        (Route, "headers", {"\ud800{text}": ["1"]}, f"bad header name '?{{text}}', {HEADER}"),
         (
             Route,
             "headers",
@@ -147,6 +148,7 @@ def test_accepted(entity: type[Entity], field: str, value: object) -> None:
         (Upstream, "healthchecks", {"active": None}, {"active": "required field missing"}),
         (Upstream, "healthchecks", {"threshold": "1"}, {"threshold": "expected a number"}),
         (Upstream, "healthchecks", {"threshold": float("inf")}, {"threshold": "expected a number"}),
+        (Upstream, "healthchecks", {"threshold": 10**400}, {"threshold": "value should be between 0 and 100"}),
         (Upstream, "healthchecks", {"passive": {"http_path": "/"}}, {"passive": {"http_path": "unknown field"}}),
         (
             Upstream,
@@ -175,6 +177,13 @@ def test_accepted(entity: type[Entity], field: str, value: object) -> None:
 def test_refused(entity: type[Entity], field: str, value: object, reason: object) -> None:
     """A value outside its rules is refused in Kong's words, where it stands."""
     assert fields_of(entity, **{**REQUIRED[entity], field: value}) == {field: reason}
+
+
+def test_broken_text_for_a_name() -> None:
+    """A field whose name is no text is refused like any unknown one, at every depth."""
+    reason = "expected names of fields in valid utf-8"
+    assert fields_of(Upstream, **{"name": "u", "\ud800": 1}) == {"@entity": [reason]}
+    assert fields_of(Upstream, name="u", healthchecks={"\ud800": 1}) == {"healthchecks": reason}
 
 
 def test_broken_cookie_name() -> None:

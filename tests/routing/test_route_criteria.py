@@ -125,6 +125,7 @@ def test_methods(flavor: str) -> None:
         ({"X-Version": ["~*v[0-9]+$"]}, {}, False),
         ({"X-Version": ["~*a", "b"]}, {"x-version": ["a"]}, False),
         ({"X-Version": ["~*a", "b"]}, {"x-version": ["~*a"]}, True),
+        ({"X-Version": ["~*(?s)v.$"]}, {"x-version": ["V\n"]}, True),
         ({"X-Version": ["~*("]}, {"x-version": ["("]}, False),
         ({"X-A": []}, {"x-a": ["1"]}, False),
     ],

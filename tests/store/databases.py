@@ -6,6 +6,7 @@ import json
 import shutil
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,12 @@ def a_path(case: TestCase) -> Path:
     return Path(directory, "kong.db")
 
 
-async def a_store(case: TestCase, path: Path, now: float = 1500000000.0) -> SqlStore:
-    """The store in ``path``, closed after the test. Its clock stands still."""
+async def a_store(case: TestCase, path: Path, now: Callable[[], float] = lambda: 1500000000.0) -> SqlStore:
+    """The store in ``path``, closed after the test."""
     from twisted.internet import reactor
 
     assert IReactorFromThreads.providedBy(reactor)
-    store = await SqlStore.open(path, reactor=reactor, now=lambda: now)
+    store = await SqlStore.open(path, reactor=reactor, now=now)
     case.addCleanup(store.close)
     return store
 

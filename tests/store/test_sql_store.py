@@ -38,10 +38,10 @@ class RestartTests(TestCase):
         """The configuration, its order and its generation are those before the restart."""
         path = a_path(self)
         store = await a_store(self, path)
-        pair, upstream = a_pair("orders"), an_upstream("u", "c:80", "[::1]:80", "a:80")
-        await store.apply(Change(puts=(*pair, *upstream)))
-        await store.apply(Change(puts=(upstream[1].model_copy(update={"weight": 7}),)))
-        before = await store.apply(Change(deletes=(("targets", upstream[2].id),)))
+        upstream, targets = an_upstream("u", "c:80", "[::1]:80", "a:80")
+        await store.apply(Change(puts=(*a_pair("orders"), upstream, *targets)))
+        await store.apply(Change(puts=(targets[0].model_copy(update={"weight": 7}),)))
+        before = await store.apply(Change(deletes=(("targets", targets[1].id),)))
         await store.close()
         after = (await a_store(self, path)).snapshot()
         assert diff(before, after) == {}
@@ -72,8 +72,8 @@ class LogTests(TestCase):
     async def test_every_write_has_a_row(self) -> None:
         """A change's rows tell time, generation, operation and document, of cascaded deletions as well."""
         path = a_path(self)
-        store = await a_store(self, path, now=1700000000.25)
-        upstream, target = an_upstream("u", "a:80")
+        store = await a_store(self, path, now=lambda: 1700000000.25)
+        upstream, (target,) = an_upstream("u", "a:80")
         await store.apply(Change(puts=(upstream, target)))
         await store.apply(Change(deletes=(("upstreams", upstream.id),)))
         log = ask(path, "SELECT id, at, generation, operation, collection, entity_id FROM changes ORDER BY id")
@@ -97,12 +97,9 @@ class LogTests(TestCase):
 
     async def test_order_of_the_clock(self) -> None:
         """The time logged is the time of the call, not of the thread's turn."""
-        from twisted.internet import reactor
-
         path = a_path(self)
         times = iter([1.0, 2.0])
-        store = await SqlStore.open(path, reactor=reactor, now=lambda: next(times))  # type: ignore[arg-type] # a module to mypy
-        self.addCleanup(store.close)
+        store = await a_store(self, path, now=lambda: next(times))
         answers = [store.apply(Change(puts=(a_service(name),))) for name in ("a", "b")]
         assert list(times) == []
         for answer in answers:

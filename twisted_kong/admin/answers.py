@@ -43,3 +43,10 @@ class NotFound(Refused):
 class MethodNotAllowed(Refused):
     def __init__(self) -> None:
         super().__init__(405, "Method not allowed")
+
+
+class TooManyArguments(Refused):
+    """A form or a query of more arguments than anybody needs."""
+
+    def __init__(self) -> None:
+        super().__init__(400, "Too many arguments")

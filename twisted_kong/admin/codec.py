@@ -10,15 +10,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from email import message_from_string
+from email.message import Message
+from email.parser import HeaderParser
 from functools import partial
 from typing import Any
 
-from twisted_kong.admin.answers import Refused
-from twisted_kong.admin.forms import Argument, decode_form, plant
-
-MAX_BODY = 10 << 20
-"""Bytes; a larger body is a 413."""
+from twisted_kong.admin.answers import Refused, TooManyArguments
+from twisted_kong.admin.forms import MAX_ARGUMENTS, Argument, decode_form, plant
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,33 +85,38 @@ def _form(content_type: str, body: bytes) -> Document:
 
 
 def _multipart(content_type: str, body: bytes) -> Document:
-    """A multipart form (RFC 7578).
-
-    The parser of the standard library works on text; Latin-1 carries every byte through it unchanged.
-    """
+    """A multipart form (RFC 7578): parts between boundaries, each a head and a content."""
     if not body:
         return NOTHING
-    try:
-        message = message_from_string(f"Content-Type: {content_type}\r\n\r\n{body.decode('latin-1')}")
-    except RecursionError:
-        raise Refused(400, "Cannot parse multipart body: expected no parts within parts") from None
-    parts = message.get_payload()
-    if isinstance(parts, str):
-        raise Refused(400, "Cannot parse multipart body: expected parts between boundaries")
+    boundary = _head(f"Content-Type: {content_type}").get_boundary()
+    if not boundary:
+        raise Refused(400, "Cannot parse multipart body: expected a boundary in the content type")
+    delimiter = b"\r\n--" + boundary.encode("latin-1", "replace")
+    _, *parts = (b"\r\n" + body).split(delimiter, MAX_ARGUMENTS + 2)
+    if len(parts) > MAX_ARGUMENTS + 1:
+        raise TooManyArguments
+    if not parts or not parts.pop().startswith(b"--"):
+        raise Refused(400, "Cannot parse multipart body: expected parts between boundaries, and an end")
     return Document(plant([_argument(part) for part in parts]), typed=False)
 
 
-def _argument(part: Any) -> Argument:
+def _argument(part: bytes) -> Argument:
     """The name of a part and its content; a part of JSON is decoded, a file is its content."""
-    name = part.get_param("name", header="content-disposition")
-    content = part.get_payload()
-    if not isinstance(name, str) or not isinstance(content, str):
-        raise Refused(400, "Cannot parse multipart body: expected parts with a name and a content")
     try:
-        key, value = (text.encode("latin-1").decode() for text in (name, content))
-    except UnicodeError:
+        head, _, content = part.partition(b"\r\n\r\n")
+        headers = _head(head.decode().lstrip())
+        value = content.decode()
+    except UnicodeDecodeError:
         raise Refused(400, "Cannot parse multipart body: expected UTF-8") from None
-    return key, parse_json(value.encode()) if part.get_content_type() == "application/json" else value
+    name = headers.get_param("name", header="content-disposition")
+    if not isinstance(name, str):
+        raise Refused(400, "Cannot parse multipart body: expected a name of every part")
+    return name, parse_json(content) if headers.get_content_type() == "application/json" else value
+
+
+def _head(text: str) -> Message:
+    """Headers and their parameters, as the standard library reads them."""
+    return HeaderParser().parsestr(text)
 
 
 _DECODERS: dict[str, Callable[[str, bytes], Document]] = {

@@ -36,7 +36,7 @@ def endpoints(configuration: Configuration, entity: type[Entity]) -> Iterator[tu
 class Scope(Endpoint):
     """Entities of one kind: all of them, or those whose field ``below`` refers to the parent that the path names."""
 
-    def __init__(self, configuration: Configuration, entity: type[Entity], below: str | None = None) -> None:
+    def __init__(self, configuration: Configuration, entity: type[Entity], below: str = "") -> None:
         self.configuration = configuration
         self.entity = entity
         self.below = below
@@ -46,7 +46,7 @@ class Scope(Endpoint):
 
         :raise NotFound: there is no such parent.
         """
-        if self.below is None:
+        if not self.below:
             return None
         parent = COLLECTIONS[self.entity.references[self.below].collection]
         found = view.find(parent, call.keys[parent.collection])
@@ -59,20 +59,20 @@ class Scope(Endpoint):
         parent = self.parent(view, call)
         if parent is None:
             return view.snapshot.all(self.entity.collection).values()
-        return view.snapshot.children(self.entity.collection, str(self.below), parent.id)
+        return view.snapshot.children(self.entity.collection, self.below, parent.id)
 
     def data(self, view: View, call: Call) -> dict[str, Any]:
         """What the client sent; which parent it belongs to is decided by the path."""
         parent = self.parent(view, call)
-        data = view.data(self.entity, call.document)
-        return data if parent is None else {**data, str(self.below): {"id": parent.id}}
+        given = {self.below: {"id": parent.id}} if parent else {}
+        return view.data(self.entity, call.document, **given)
 
 
 class Listing(Scope):
     """A list to read."""
 
     async def get(self, call: Call) -> Answer:
-        return page_by_id(self.rows(self.configuration.view(), call), call, nested=self.below is not None)
+        return page_by_id(self.rows(self.configuration.view(), call), call, nested=bool(self.below))
 
 
 class Collection(Listing):
@@ -97,7 +97,7 @@ class Item(Scope):
         """Replace, or create under the key of the path, which wins over what the document says."""
         async with self.configuration.edit() as edit:
             found = self.find(edit, call)
-            data = {**self.data(edit, call), **self.key(call)}
+            data = self.data(edit, call) | self.key(call)
             made = edit.insert(self.entity, data) if found is None else edit.replace(found, data)
         return Answer(200, made.document())
 
@@ -115,7 +115,7 @@ class Item(Scope):
             found = self.find(edit, call)
             if found is not None:
                 edit.delete(found)
-            elif self.below is not None:
+            elif self.below:
                 raise NotFound
         return EMPTY
 
@@ -131,7 +131,7 @@ class Item(Scope):
         """
         parent = self.parent(view, call)
         found = view.find(self.entity, call.keys[self.entity.collection])
-        if found is not None and parent is not None and view.referred(found, str(self.below)) is not parent:
+        if found is not None and parent is not None and view.referred(found, self.below) is not parent:
             raise NotFound
         return found
 

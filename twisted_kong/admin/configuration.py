@@ -47,13 +47,15 @@ class View:
         reference: Reference | None = getattr(entity, field)
         return self.snapshot.get(entity.references[field].collection, reference.id) if reference else None
 
-    def data(self, entity: type[Entity], document: Document) -> dict[str, Any]:
+    def data(self, entity: type[Entity], document: Document, **given: Any) -> dict[str, Any]:
         """What a client sent, as data of such an entity: values in their types, references by id.
+
+        What is ``given`` beside wins over what was sent.
 
         :raise ForeignKeysUnresolved: a reference names nothing.
         """
         data = document.tree if document.typed else cast(dict[str, Any], self._schema.coerce(entity, document.tree))
-        return {name: self._reference(entity, name, value) for name, value in data.items()}
+        return {name: self._reference(entity, name, value) for name, value in {**data, **given}.items()}
 
     def _reference(self, entity: type[Entity], field: str, value: Any) -> Any:
         """``value``, or where it is a reference by name, the one by id."""

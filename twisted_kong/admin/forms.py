@@ -24,7 +24,7 @@ from itertools import islice
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from twisted_kong.admin.answers import Refused
+from twisted_kong.admin.answers import Refused, TooManyArguments
 
 MAX_ARGUMENTS = 1000
 MAX_DEPTH = 32
@@ -63,7 +63,7 @@ def decode_query(text: bytes) -> dict[str, Any]:
 def plant(arguments: Sequence[Argument], notation: re.Pattern[str] = _FORM_KEY) -> dict[str, Any]:
     """The tree of arguments that are decoded already. Raises what `decode_form` does."""
     if len(arguments) > MAX_ARGUMENTS:
-        raise Refused(400, "Too many arguments")
+        raise TooManyArguments
     entries = [(_steps(key, notation), value) for key, value in arguments]
     tree: dict[str, Any] = _grow("", entries) if entries else {}
     return tree

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import resource
 import socket
 from collections.abc import Callable, Iterable, Mapping
@@ -116,7 +117,7 @@ def _printer(unit: Any, scale: Any) -> Callable[[int], int | str]:
     power = UNITS.get(unit.lower()) if isinstance(unit, str) else None
     if power is None:
         raise Refused(400, f"invalid unit '{unit}' (expected 'k/K', 'm/M', or 'g/G')")
-    if not (isinstance(scale, str) and scale.isdecimal() and int(scale) <= 15):
+    if not (isinstance(scale, str) and re.fullmatch("[0-9]|1[0-5]", scale)):
         raise Refused(400, f"invalid scale '{scale}' (expected a whole number from 0 to 15)")
     if power == 0:
         return lambda size: size

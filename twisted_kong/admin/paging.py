@@ -96,7 +96,7 @@ def _last_id(query: Mapping[str, Any]) -> str:
     except (ValueError, RecursionError):
         raise InvalidOffset(f"{told}: bad json encoding") from None
     if isinstance(found, list) and len(found) == 1 and isinstance(found[0], str) and is_id(found[0]):
-        return found[0]
+        return found[0].lower()
     raise InvalidOffset(f"{told}: expected the id of a row")
 
 

@@ -140,6 +140,7 @@ _TEXTS = {
     "int_type": "expected an integer",
     "bool_type": "expected a boolean",
     "model_type": "expected a record",
+    "string_unicode": "expected names of fields in valid utf-8",
 }
 """Kong's texts for what pydantic itself refuses."""
 

@@ -66,7 +66,7 @@ def _ipv6(text: str) -> Host:
         address = IPv6Address(found[1] or found[3]) if found else None
     except AddressValueError:
         address = None
-    if not found or not address:
+    if not found or address is None:
         raise ValueError(f"invalid ipv6 address: {text}")
     return Host("ipv6", address.exploded, _port(found[2]))
 

@@ -1,6 +1,7 @@
 """Values of several parts: records, references, and the health-check settings of an upstream.
 
-A record is frozen and has a default for every part. What entities add to that is in `twisted_kong.model.entities`.
+Records are frozen, and those below have a default for every part. Entities, which are records with an identity, are
+in `twisted_kong.model.entities`.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ SERVICE_RULES: tuple[Rule, ...] = (
 )
 
 _URL = re.compile(r"(?:([A-Za-z0-9][A-Za-z0-9+.-]*):)?(?://([^/?#]*))?([^?#]*)")
-_AUTHORITY = re.compile(r"(?:.*@)?(\[[^\]]*\]|[^:]*)(?::(.*))?", re.DOTALL)
+_AUTHORITY = re.compile(r"(?:.*@)?(\[[^\]]*\]|[^:[]*)(?::(.*))?", re.DOTALL)
 
 
 def expand_url(whole: dict[str, Any], given: Values) -> None:
@@ -105,7 +105,7 @@ def _host_and_port(authority: str | None) -> tuple[str | None, int | str | None]
     if not found:
         return authority, None
     host, port = found.groups()
-    return host.strip("[]"), int(port) if port and port.isdecimal() and port.isascii() else port or None
+    return host.strip("[]"), int(port) if port and re.fullmatch("[0-9]{1,9}", port) else port or None
 
 
 # -- routes ----------------------------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ def _known(protocols: object) -> list[str]:
 
 def keep_grpc_paths(whole: dict[str, Any]) -> None:
     """The path of a gRPC request names its method: such routes do not strip it, unless told to and then refused."""
-    if whole.get("strip_path") is None and set(_known(whole.get("protocols"))) & {"grpc", "grpcs"}:
+    if "strip_path" not in whole and set(_known(whole.get("protocols"))) & {"grpc", "grpcs"}:
         whole["strip_path"] = False
 
 

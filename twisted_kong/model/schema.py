@@ -148,7 +148,7 @@ def _overlay(violations: Tree, entity: type[Entity], values: Mapping[str, Any]) 
 def _tree(error: ValidationError) -> Tree:
     found: dict[str | int, Any] = {}
     for fault in error.errors(include_url=False):
-        *way, last = fault["loc"]
+        *way, last = fault["loc"] or (ENTITY,)
         here = found
         for step in way:
             here = here.setdefault(step, {})

@@ -134,9 +134,9 @@ class _Draft:
             if any(value is not None for value in key):
                 index[key] = entity
         for field in table.children:
-            before, after = _parent(old, field) if old else None, _parent(entity, field)
+            before, after = None if old is None else _parent(old, field), _parent(entity, field)
             if before is not None and before != after:
-                del self._rows(entity.collection, field, before)[entity.id]
+                self._leave(entity, field, before)
             if after is not None:
                 self._rows(entity.collection, field, after)[entity.id] = entity
 
@@ -149,15 +149,13 @@ class _Draft:
                 raise StillReferenced(collection, child)
             for child_id in children:
                 self.delete(child, child_id)
-            if id in self.tables[child].children[field]:
-                del self._table(child).children[field][id]
         table = self._table(collection)
         old = table.rows.pop(id)
         for names, index in table.keys.items():
             index.pop(_key(old, names), None)
         for field in table.children:
             if (parent := _parent(old, field)) is not None:
-                del self._rows(collection, field, parent)[id]
+                self._leave(old, field, parent)
 
     def _check_references(self, entity: Entity) -> None:
         for field, foreign in entity.references.items():
@@ -179,6 +177,12 @@ class _Draft:
             self._own_rows.add((collection, field, parent))
             index[parent] = dict(index.get(parent, {}))
         return index.setdefault(parent, {})
+
+    def _leave(self, child: Entity, field: str, parent: str) -> None:
+        rows = self._rows(child.collection, field, parent)
+        del rows[child.id]
+        if not rows:
+            del self._table(child.collection).children[field][parent]
 
 
 def _parent(entity: Entity, field: str) -> str | None:

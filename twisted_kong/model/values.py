@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_network
-from math import isfinite
+from math import inf
 from typing import Annotated, Any, TypeVar
 
 from twisted_kong.model import hosts, paths
@@ -27,7 +27,7 @@ def _integer(value: object) -> object:
 
 
 def _number(value: object) -> object:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value in (inf, -inf) or value != value:
         raise refused("expected a number")
     return _integer(value)
 

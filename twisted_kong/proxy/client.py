@@ -180,16 +180,16 @@ class UpstreamConnection(Wire):
             self.arm(self._read_deadline)  # type: ignore[arg-type]
 
     def _begin_body(self, head: ResponseHead, rest: bytes) -> None:
+        meaning = head.meaning
         if self._head_only or head.status in (204, 304):
             body: Body = SizedBody(0)
-        elif head.chunked:
+        elif meaning.chunked:
             body = ChunkedBody()
-        elif head.length is not None:
-            body = SizedBody(head.length)
+        elif meaning.length is not None:
+            body = SizedBody(meaning.length)
         else:
             body = UnsizedBody()
-            head.persistent = False
-        self._reusable = head.persistent
+        self._reusable = meaning.persistent  # an unsized body ends with the connection anyway
         attempt = self._attempt
         assert attempt is not None
         if rest and not body.ended:

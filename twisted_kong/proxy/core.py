@@ -31,14 +31,14 @@ class ProxyCore:
         self.deadlines = Deadlines(reactor)
         lines, size = settings.nginx_http_large_client_header_buffers
         self.request_parser = RequestParser(size, lines * size)
-        self.response_parser = ResponseParser()
+        charset = settings.nginx_http_charset
+        self.response_parser = ResponseParser(None if charset is None else charset.encode())
         self.pool = Pool(
             settings.upstream_keepalive_pool_size,
             settings.upstream_keepalive_max_requests,
             self.deadlines.of(idle) if (idle := settings.upstream_keepalive_idle_timeout) else None,
         )
-        charset = settings.nginx_http_charset
-        self.tokens = ResponseTokens(settings.headers, None if charset is None else charset.encode())
+        self.tokens = ResponseTokens(settings.headers)
         self.tell_request_id = bool(settings.headers_upstream)
         self.trust = Trust(
             settings.trusted_ips.networks,

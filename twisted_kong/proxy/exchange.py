@@ -39,12 +39,11 @@ from twisted_kong.proxy.framing import LAST_CHUNK, chunk
 from twisted_kong.proxy.headers import RequestHead, ResponseHead
 from twisted_kong.proxy.upload import Upload
 from twisted_kong.proxy.wire import READ_SIZE
-from twisted_kong.runtime.balancer import Balancer, Lease
+from twisted_kong.runtime.balancer import Lease
 from twisted_kong.runtime.peers import Peer
 
 if TYPE_CHECKING:
     from twisted_kong.proxy.core import ProxyCore
-    from twisted_kong.routing.router import Match
 
 log = Logger()
 
@@ -82,33 +81,19 @@ class Downstream(Protocol):
 class Exchange:
     """One request; see the module."""
 
-    __slots__ = (
-        "_attempts",
-        "_balancer",
-        "_body_ended",
-        "_connecting",
-        "_connection",
-        "_content_sent",
-        "_ended",
-        "_forwarded",
-        "_held",
-        "_host_header",
-        "_latency",
-        "_lease",
-        "_match",
-        "_picked",
-        "_received",
-        "_service",
-        "_started",
-        "_status",
-        "_tried",
-        "_upload",
-        "client",
-        "core",
-        "downstream",
-        "head",
-        "request_id",
-    )
+    _picked = 0.0
+    _latency = 0.0
+    _status = 0  # of the answer, once it has begun
+    _attempts = 0
+    _tried: tuple[Peer, ...] = ()
+    _lease: Lease | None = None
+    _connection: UpstreamConnection | None = None
+    _connecting: IConnector | Deferred[str] | None = None
+    _upload: Upload | None = None
+    _held = b""
+    _received = 0
+    _content_sent = 0
+    _ended = False
 
     def __init__(self, core: ProxyCore, downstream: Downstream, head: RequestHead, client: Client) -> None:
         self.core = core
@@ -117,20 +102,7 @@ class Exchange:
         self.client = client
         self.request_id = core.new_request_id()
         self._started = core.seconds()
-        self._picked = 0.0
-        self._latency = 0.0
-        self._status = 0  # of the answer, once it has begun
-        self._attempts = 0
-        self._tried: tuple[Peer, ...] = ()
-        self._lease: Lease | None = None
-        self._connection: UpstreamConnection | None = None
-        self._connecting: IConnector | Deferred[str] | None = None
-        self._upload: Upload | None = None
-        self._held = b""
-        self._received = 0
-        self._content_sent = 0
-        self._body_ended = not head.has_body
-        self._ended = False
+        self._body_ended = not head.meaning.has_body
 
     # -- the request -------------------------------------------------------------------------------------------
 
@@ -146,8 +118,8 @@ class Exchange:
                 raise HttpsRequired(route.route.https_redirect_status_code)
             if route.service is None:
                 raise NoService
-            if head.length is not None:
-                core.check_body_size(head.length)
+            if head.meaning.length is not None:
+                core.check_body_size(head.meaning.length)
         except ProxyError as error:
             self.refuse(error)
             return
@@ -165,7 +137,9 @@ class Exchange:
 
     def _is_https(self) -> bool:
         client = self.client
-        return client.scheme == b"https" or (client.trusted and self.head.value(b"x-forwarded-proto") == b"https")
+        return client.scheme == b"https" or (
+            client.trusted and self.head.meaning.value(b"x-forwarded-proto") == b"https"
+        )
 
     def body_received(self, content: bytes) -> None:
         """A piece of the body."""
@@ -268,7 +242,7 @@ class Exchange:
         if self._upload is not None:
             self._content_sent = 0
             self._send_upload(connection, self._upload, self._request_head())
-        elif not self.head.has_body:
+        elif not self.head.meaning.has_body:
             connection.upload(self._request_head(), True)
         else:
             held, self._held = self._held, b""
@@ -280,10 +254,10 @@ class Exchange:
         match = self._match
         if self._upload is not None:
             framing = b"Content-Length: %d\r\n" % self._upload.size
-        elif head.length is not None:
-            framing = b"Content-Length: %d\r\n" % head.length
+        elif head.meaning.length is not None:
+            framing = b"Content-Length: %d\r\n" % head.meaning.length
         else:
-            framing = b"Transfer-Encoding: chunked\r\n" if head.chunked else b""
+            framing = b"Transfer-Encoding: chunked\r\n" if head.meaning.chunked else b""
         return b"".join(
             (
                 head.method,
@@ -326,7 +300,7 @@ class Exchange:
     def _send_content(self, connection: UpstreamConnection, content: bytes, head: bytes = b"") -> None:
         """Send a piece of the body as it comes, framed the way the client frames it, after ``head`` if there is one."""
         ended = self._body_ended
-        if self.head.chunked:
+        if self.head.meaning.chunked:
             content = (chunk(content) if content else b"") + (LAST_CHUNK if ended else b"")
         connection.upload(head + content, ended)
         if not ended:
@@ -350,7 +324,7 @@ class Exchange:
         if ended:
             self._complete()
         downstream = self.downstream
-        downstream.answer(head.status, head.reason, lines, head.length, content, ended)
+        downstream.answer(head.status, head.reason, lines, head.meaning.length, content, ended)
         if not ended and downstream.congested:
             self._hold_answer()
 
@@ -388,7 +362,7 @@ class Exchange:
             self._end()
             self.downstream.answer_broken()
             return
-        streamed = self._upload is None and self.head.has_body
+        streamed = self._upload is None and self.head.meaning.has_body
         repeatable = not streamed and self.head.method not in NOT_REPEATABLE
         if failure == "tcp" and repeatable and connection.reused and connection.silent:
             self._connect(self._peer, fresh=True)

@@ -9,10 +9,12 @@ from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from twisted_kong import VERSION
-from twisted_kong.proxy.headers import RequestHead, ResponseHead, with_charset
+from twisted_kong.proxy.headers import RequestHead, ResponseHead
 
 SERVER = b"kong/" + VERSION.encode()
 _VIA = b"1.1 " + SERVER
+_SERVER_LINE = b"Server: %b\r\n" % SERVER
+_VIA_LINE = b"Via: %b\r\n" % _VIA
 
 
 def without_port(host: bytes) -> bytes:
@@ -85,25 +87,9 @@ class Client:
         """What there is to say of a client that says nothing of itself."""
 
 
-_CLAIMS = frozenset(
-    [
-        b"te",
-        b"via",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-path",
-        b"x-forwarded-port",
-        b"x-forwarded-prefix",
-        b"x-forwarded-proto",
-        b"x-real-ip",
-    ]
-)
-
-
 def forwarded(head: RequestHead, client: Client, prefix: bytes | None) -> bytes:
     """The lines that tell the origin about the client, ``prefix`` being what was stripped from the path."""
-    special = head.special
-    if client.trusted or not _CLAIMS.isdisjoint(special):
+    if client.trusted or head.meaning.claims:
         return _forwarded_with_claims(head, client, prefix)
     block = b"%bX-Forwarded-Host: %b\r\nX-Forwarded-Path: %b\r\n" % (client.plain, without_port(head.host), head.path)
     return block if prefix is None else b"%bX-Forwarded-Prefix: %b\r\n" % (block, prefix)
@@ -111,39 +97,37 @@ def forwarded(head: RequestHead, client: Client, prefix: bytes | None) -> bytes:
 
 def _forwarded_with_claims(head: RequestHead, client: Client, prefix: bytes | None) -> bytes:
     """The same where the client has said something of itself: a trusted one is believed, others are replaced."""
+    value = head.meaning.value
     peer = client.address.encode() or b"unix:"
     real = client.trust.client(head, client.address).encode() or peer if client.trusted else peer
-    before = head.value(b"x-forwarded-for")
-    via = head.value(b"via")
+    before = value(b"x-forwarded-for")
+    via = value(b"via")
     lines = [
         b"X-Real-IP: %b\r\n" % real,
         b"X-Forwarded-For: %b\r\n" % (real if before is None else b"%b, %b" % (before, peer)),
         b"Via: %b\r\n" % (_VIA if via is None else b"%b, %b" % (via, _VIA)),
     ]
-    ours = (
+    facts = (
         (b"Proto", client.scheme),
         (b"Host", without_port(head.host)),
         (b"Port", b"%d" % client.port),
         (b"Path", head.path),
         (b"Prefix", prefix),
     )
-    for name, value in ours:
-        claim = head.value(b"x-forwarded-" + name.lower()) if client.trusted else None
-        told = value if claim is None else claim
+    for name, ours in facts:
+        claim = value(b"x-forwarded-" + name.lower()) if client.trusted else None
+        told = ours if claim is None else claim
         if told is not None:
             lines.append(b"X-Forwarded-%b: %b\r\n" % (name, told))
-    if b"trailers" in (head.value(b"te") or b"").lower():
+    if b"trailers" in (value(b"te") or b"").lower():
         lines.append(b"TE: trailers\r\n")
     return b"".join(lines)
 
 
 class ResponseTokens:
-    """The fields the setting ``headers`` selects; ``tokens`` are their names.
+    """The fields the setting ``headers`` selects; ``tokens`` are their names."""
 
-    ``charset`` is appended to texts that name none, None to leave them alone.
-    """
-
-    def __init__(self, tokens: Collection[str], charset: bytes | None) -> None:
+    def __init__(self, tokens: Collection[str]) -> None:
         names = {token.lower() for token in tokens}
         self._server = "server" in names
         self._via = "via" in names
@@ -152,25 +136,19 @@ class ResponseTokens:
         self._response_latency = "x-kong-response-latency" in names
         self._upstream_status = "x-kong-upstream-status" in names
         self._request_id = "x-kong-request-id" in names
-        self._charset = charset
 
     def proxied(self, head: ResponseHead, request_id: bytes, upstream: float, proxy: float) -> bytes:
         """The lines of a peer's answer that are not passed on as they are; latencies in seconds."""
-        special = head.special
+        meaning = head.meaning
         lines = []
-        for value in special.get(b"content-type", ()):
-            told = value if self._charset is None else with_charset(value, self._charset)
-            lines.append(b"Content-Type: %b\r\n" % told)
-        for value in special.get(b"date", ()):
-            lines.append(b"Date: %b\r\n" % value)
-        servers = special.get(b"server")
-        if servers is not None:
-            lines.append(b"Server: %b\r\n" % servers[0])
+        server = meaning.value(b"server")
+        if server is not None:
+            lines.append(b"Server: %b\r\n" % server)
         elif self._server:
-            lines.append(b"Server: %b\r\n" % SERVER)
-        via = head.value(b"via")
+            lines.append(_SERVER_LINE)
+        via = meaning.value(b"via")
         if self._via:
-            lines.append(b"Via: %b\r\n" % (_VIA if via is None else b"%b, %b" % (via, _VIA)))
+            lines.append(_VIA_LINE if via is None else b"Via: %b, %b\r\n" % (via, _VIA))
         elif via is not None:
             lines.append(b"Via: %b\r\n" % via)
         if self._upstream_status:
@@ -188,7 +166,7 @@ class ResponseTokens:
         return self._named() + latency + self._identified(request_id)
 
     def _named(self) -> bytes:
-        return b"Server: %b\r\n" % SERVER if self._server else b""
+        return _SERVER_LINE if self._server else b""
 
     def _identified(self, request_id: bytes) -> bytes:
         return b"X-Kong-Request-Id: %b\r\n" % request_id if self._request_id else b""

@@ -4,10 +4,10 @@ What lives here: the grammar of request and response heads (RFC 9112), which fie
 and the rule that anything ambiguous is refused. Pure functions and values; no socket, no clock, no Twisted. What
 must not: decisions about routes, retries or bodies.
 
-A head is split into lines and every line is looked up among the lines seen before: clients repeat theirs from
-request to request, and what is known of a line (its name in lower case, whether it may be passed on, whether its
-value is well formed) need not be found out again. Nothing is ever passed on as it came; a known line carries its
-rebuilt form.
+Clients and origins repeat themselves, so a parser remembers. A head is split into lines, and a line seen before is
+a `Field` at once: its name in lower case, its rebuilt form, whether it may be passed on. The few fields that may not
+are *special*; what a combination of them means together (`Meaning`) is remembered as well. Nothing is ever passed
+on as it came.
 """
 
 from __future__ import annotations
@@ -46,25 +46,31 @@ class Field:
 
     __slots__ = ("line", "name", "special", "value")
 
-    def __init__(self, name: bytes, value: bytes, special: bool) -> None:
-        self.name = name.lower()
+    def __init__(self, name: bytes, value: bytes, line: bytes, special: bool) -> None:
+        self.name = name
         self.value = value
-        self.line = b"%b: %b\r\n" % (name, value)
+        self.line = line
         self.special = special
 
 
 class KnownLines(dict[bytes, Field]):
-    """The lines seen before. When full it starts afresh: what is repeated is soon known again."""
+    """The lines seen before. When full it starts afresh: what is repeated is soon known again.
+
+    ``special`` are the names of fields that are not passed on as they are, ``checks`` what the values of some must
+    look like, ``rewrite`` what a value becomes when it is passed on.
+    """
 
     def __init__(
         self,
         special: frozenset[bytes],
         checks: Mapping[bytes, re.Pattern[bytes]],
+        rewrite: Callable[[bytes, bytes], bytes],
         refuse: Callable[[str], ProxyError],
     ) -> None:
         super().__init__()
         self._special = special
         self._checks = checks
+        self._rewrite = rewrite
         self._refuse = refuse
 
     def __missing__(self, line: bytes) -> Field:
@@ -76,7 +82,8 @@ class KnownLines(dict[bytes, Field]):
         check = self._checks.get(name)
         if check is not None and not check.fullmatch(value):
             raise self._refuse(f"the value of {name.decode()} is malformed")
-        field = Field(match[1], value, name in self._special)
+        passed = b"%b: %b\r\n" % (match[1], self._rewrite(name, value))
+        field = Field(name, value, passed, name in self._special)
         if len(line) <= KNOWN_LINE_SIZE:
             if len(self) >= KNOWN_LINES:
                 self.clear()
@@ -104,10 +111,23 @@ _REQUEST_SPECIAL = _CONNECTION_BOUND | {
     b"x-kong-request-id",
     b"x-real-ip",
 }
+_CLAIMS = frozenset(
+    [
+        b"te",
+        b"via",
+        b"x-forwarded-for",
+        b"x-forwarded-host",
+        b"x-forwarded-path",
+        b"x-forwarded-port",
+        b"x-forwarded-prefix",
+        b"x-forwarded-proto",
+        b"x-real-ip",
+    ]
+)
+"""What a client may say about itself, or about its way here."""
+
 _RESPONSE_SPECIAL = _CONNECTION_BOUND | {
     b"content-length",
-    b"content-type",
-    b"date",
     b"server",
     b"trailer",
     b"via",
@@ -123,98 +143,136 @@ _RESPONSE_SPECIAL = _CONNECTION_BOUND | {
     b"x-kong-upstream-status",
 }
 
-E_ = TypeVar("E_", bound=ProxyError)
 
+class Meaning:
+    """What the special fields of a head say together.
 
-class Head(Generic[E_]):
-    """What requests and responses have in common.
-
-    ``passing`` is the block of lines that go on as they are; ``special`` the fields that do not, by lower-case
-    name; ``length`` the announced length of the body in bytes, None without one; ``chunked`` says that the body
-    comes in chunks; ``persistent`` that the connection outlives the message.
+    ``values`` are their values by lower-case name; ``length`` the announced length of the body in bytes, None
+    without one; ``chunked`` says that the body comes in chunks; ``persistent`` that the connection outlives the
+    message; ``dropped`` are the names that Connection lists, whose fields end here.
     """
 
-    __slots__ = ("chunked", "fields", "length", "minor", "passing", "persistent", "special")
+    __slots__ = ("chunked", "dropped", "length", "persistent", "values")
 
-    def __init__(self, fields: list[Field], minor: int, refuse: Callable[[str], ProxyError]) -> None:
-        self.fields = fields
-        self.minor = minor
-        self.special: dict[bytes, list[bytes]] = {}
+    def __init__(self, special: Iterable[Field], minor: int, refuse: Callable[[str], ProxyError]) -> None:
+        self.values: dict[bytes, list[bytes]] = {}
+        for field in special:
+            self.values.setdefault(field.name, []).append(field.value)
         self.length: int | None = None
         self.chunked = False
         self.persistent = minor == 1
-        special = self.special
-        for field in fields:
-            if field.special:
-                special.setdefault(field.name, []).append(field.value)
-        dropped = self._read_connection(special) if b"connection" in special else None
-        if dropped:
-            lines = [field.line for field in fields if not field.special and field.name not in dropped]
-        else:
-            lines = [field.line for field in fields if not field.special]
-        self.passing = b"".join(lines)
-        if b"content-length" in special or b"transfer-encoding" in special:
-            self._read_framing(special, refuse)
+        self.dropped: frozenset[bytes] = frozenset()
+        if b"connection" in self.values:
+            self._read_connection()
+        self._read_framing(minor, refuse)
 
-    def _read_connection(self, special: dict[bytes, list[bytes]]) -> set[bytes]:
-        """The options of Connection; answers the names of fields that end here."""
-        options = {option.strip().lower() for value in special[b"connection"] for option in value.split(b",")}
+    def value(self, name: bytes) -> bytes | None:
+        """The value of a special field, several joined as one list (RFC 9110 §5.3); None without it."""
+        values = self.values.get(name)
+        return None if values is None else b", ".join(values)
+
+    def _read_connection(self) -> None:
+        options = {option.strip().lower() for value in self.values[b"connection"] for option in value.split(b",")}
         if b"close" in options:
             self.persistent = False
         elif b"keep-alive" in options:
             self.persistent = True
-        return options - {b"close", b"keep-alive", b""}
+        self.dropped = frozenset(options - {b"close", b"keep-alive", b""})
 
-    def _read_framing(self, special: dict[bytes, list[bytes]], refuse: Callable[[str], ProxyError]) -> None:
+    def _read_framing(self, minor: int, refuse: Callable[[str], ProxyError]) -> None:
         """Where the body ends (RFC 9112 §6.3); whatever could be read in two ways is refused."""
-        codings = special.get(b"transfer-encoding")
-        lengths = special.get(b"content-length")
+        codings = self.values.get(b"transfer-encoding")
+        lengths = self.values.get(b"content-length")
         if codings is not None:
             if lengths is not None:
                 raise refuse("both Content-Length and Transfer-Encoding")
-            if self.minor == 0:
+            if minor == 0:
                 raise refuse("Transfer-Encoding in HTTP/1.0")
             if len(codings) != 1:
                 raise refuse("more than one Transfer-Encoding")
             if codings[0].lower() != b"chunked":
-                raise (
-                    CodingNotSupported(f"transfer coding {codings[0]!r}")
-                    if refuse is RequestRefused
-                    else refuse(f"transfer coding {codings[0]!r}")
-                )
+                raise refuse(f"transfer coding {codings[0]!r}")
             self.chunked = True
         elif lengths is not None:
             if len(lengths) != 1:
                 raise refuse("more than one Content-Length")
             self.length = int(lengths[0])
 
-    def values(self, name: bytes) -> list[bytes]:
-        """All values of the field ``name`` (lower case), in order."""
-        return [field.value for field in self.fields if field.name == name]
 
-    def value(self, name: bytes) -> bytes | None:
-        """The value of a special field, several joined as one list (RFC 9110 §5.3); None without it."""
-        values = self.special.get(name)
-        return None if values is None else values[0] if len(values) == 1 else b", ".join(values)
+class RequestMeaning(Meaning):
+    """The same of a request. ``host`` is the authority, empty in an HTTP/1.0 request without one; ``has_body``
+    says that a body follows, ``claims`` that the client says something about itself or its way here."""
 
+    __slots__ = ("claims", "has_body", "host")
 
-class RequestHead(Head[RequestRefused]):
-    """A request's head.
-
-    ``path`` is as it came, ``query`` with its question mark; ``host`` is the authority, empty in an HTTP/1.0
-    request without one.
-    """
-
-    __slots__ = ("has_body", "host", "method", "path", "query")
-
-    def __init__(self, method: bytes, target: bytes, minor: int, fields: list[Field]) -> None:
-        super().__init__(fields, minor, RequestRefused)
-        self.method = method
-        self.has_body = self.chunked or bool(self.length)
-        hosts = self.special.get(b"host", ())
+    def __init__(self, special: Iterable[Field], minor: int, refuse: Callable[[str], ProxyError]) -> None:
+        super().__init__(special, minor, refuse)
+        hosts = self.values.get(b"host", ())
         if len(hosts) != 1 and (minor == 1 or hosts):
             raise RequestRefused("no Host" if not hosts else "more than one Host")
         self.host = hosts[0] if hosts else b""
+        self.has_body = self.chunked or bool(self.length)
+        self.claims = not _CLAIMS.isdisjoint(self.values)
+
+
+M = TypeVar("M", bound=Meaning)
+
+
+class Memory(Generic[M]):
+    """Turns the lines of heads into fields and their meaning, remembering both."""
+
+    def __init__(
+        self,
+        special: frozenset[bytes],
+        checks: Mapping[bytes, re.Pattern[bytes]],
+        rewrite: Callable[[bytes, bytes], bytes],
+        meaning: Callable[[Iterable[Field], int, Callable[[str], ProxyError]], M],
+        refuse: Callable[[str], ProxyError],
+    ) -> None:
+        self._lines = KnownLines(special, checks, rewrite, refuse)
+        self._meanings: dict[tuple[int | Field, ...], M] = {}
+        self._meaning = meaning
+        self._refuse = refuse
+
+    def read(self, lines: list[bytes], minor: int) -> tuple[list[Field], bytes, M]:
+        """The fields, the block of lines that are passed on, and what the others mean."""
+        known = self._lines
+        fields = [known[line] for line in lines]
+        key = (minor, *[field for field in fields if field.special])
+        meaning = self._meanings.get(key)
+        if meaning is None:
+            meaning = self._meaning(key[1:], minor, self._refuse)  # type: ignore[arg-type]  # the rest are fields
+            if len(self._meanings) >= KNOWN_LINES:
+                self._meanings.clear()
+            self._meanings[key] = meaning
+        if meaning.dropped:
+            dropped = meaning.dropped
+            passing = b"".join([field.line for field in fields if not field.special and field.name not in dropped])
+        else:
+            passing = b"".join([field.line for field in fields if not field.special])
+        return fields, passing, meaning
+
+
+class RequestHead:
+    """A request's head. ``path`` is as it came, ``query`` with its question mark, ``host`` the authority asked for."""
+
+    __slots__ = ("_fields", "host", "meaning", "method", "minor", "passing", "path", "query")
+
+    def __init__(
+        self,
+        method: bytes,
+        target: bytes,
+        minor: int,
+        fields: list[Field],
+        passing: bytes,
+        meaning: RequestMeaning,
+    ) -> None:
+        self.method = method
+        self.minor = minor
+        self.passing = passing
+        self.meaning = meaning
+        self.host = meaning.host
+        self._fields = fields
         if target[0] != 0x2F:
             target = self._read_absolute_form(target)
         self.path, question, query = target.partition(b"?")
@@ -229,16 +287,21 @@ class RequestHead(Head[RequestRefused]):
         rest = match[2]
         return rest if rest.startswith(b"/") else b"/" + rest
 
+    def values(self, name: bytes) -> list[bytes]:
+        """All values of the field ``name`` (lower case), in order."""
+        return [field.value for field in self._fields if field.name == name]
 
-class ResponseHead(Head[BadGateway]):
+
+class ResponseHead:
     """A response's head. ``reason`` may be empty."""
 
-    __slots__ = ("reason", "status")
+    __slots__ = ("meaning", "passing", "reason", "status")
 
-    def __init__(self, status: int, reason: bytes, minor: int, fields: list[Field]) -> None:
-        super().__init__(fields, minor, BadGateway)
+    def __init__(self, status: int, reason: bytes, passing: bytes, meaning: Meaning) -> None:
         self.status = status
         self.reason = reason
+        self.passing = passing
+        self.meaning = meaning
 
 
 class RequestParser:
@@ -247,34 +310,47 @@ class RequestParser:
     def __init__(self, line_limit: int, head_limit: int) -> None:
         self.line_limit = line_limit
         self.head_limit = head_limit
-        self._known = KnownLines(_REQUEST_SPECIAL, {b"host": _HOST, b"content-length": _DIGITS}, RequestRefused)
+        self._memory = Memory(
+            _REQUEST_SPECIAL,
+            {b"host": _HOST, b"content-length": _DIGITS},
+            lambda name, value: value,
+            RequestMeaning,
+            _refuse_request,
+        )
 
     def parse(self, head: bytes) -> RequestHead:
         """The head before the empty line.
 
         :raise RequestRefused: it is malformed, ambiguous or too large.
         """
-        first, *lines = head.split(b"\r\n")
-        self.check_size(first, lines, len(head))
+        lines = head.split(b"\r\n")
+        first = lines.pop(0)
+        if len(head) > self.line_limit:
+            self.check_size(first, lines, len(head))
         match = _REQUEST_LINE.fullmatch(first)
         if match is None:
             raise RequestRefused("the request line is malformed")
         method, target, version = match.groups()
-        if version == b"1.1":
-            minor = 1
-        elif version == b"1.0":
-            minor = 0
-        else:
+        minor = _MINOR.get(version)
+        if minor is None:
             raise VersionNotSupported(f"HTTP/{version.decode()}")
-        known = self._known
-        return RequestHead(method, target, minor, [known[line] for line in lines])
+        return RequestHead(method, target, minor, *self._memory.read(lines, minor))
 
     def check_size(self, first: bytes, lines: Iterable[bytes], size: int) -> None:
         """Refuse a head, or the beginning of one, that is too large already."""
         if len(first) > self.line_limit:
             raise TargetTooLong(f"a request line of more than {self.line_limit} bytes")
-        if size > self.line_limit and (size > self.head_limit or any(len(line) > self.line_limit for line in lines)):
+        if size > self.head_limit or any(len(line) > self.line_limit for line in lines):
             raise HeadTooLarge(f"a header of more than {self.line_limit} bytes, or {self.head_limit} in all")
+
+
+_MINOR = {b"1.1": 1, b"1.0": 0}
+
+
+def _refuse_request(reason: str) -> ProxyError:
+    if reason.startswith("transfer coding"):
+        return CodingNotSupported(reason)
+    return RequestRefused(reason)
 
 
 _BARE_LINE_FEED = re.compile(rb"(?<!\r)\n")
@@ -299,25 +375,43 @@ _CHARSET_TYPES = frozenset(
 
 
 class ResponseParser:
-    """Parses response heads. ``head_limit`` bounds the head in bytes."""
+    """Parses response heads.
 
-    def __init__(self, head_limit: int = 32768) -> None:
+    ``charset`` is appended to texts that name none, None to leave them alone; ``head_limit`` bounds the head in bytes.
+    """
+
+    def __init__(self, charset: bytes | None = None, head_limit: int = 32768) -> None:
         self.head_limit = head_limit
-        self._known = KnownLines(_RESPONSE_SPECIAL, {b"content-length": _DIGITS}, BadGateway)
+        self._charset = charset
+        self._memory = Memory(_RESPONSE_SPECIAL, {b"content-length": _DIGITS}, self._rewrite, Meaning, BadGateway)
+        self._status_lines: dict[bytes, tuple[int, bytes, int]] = {}
+
+    def _rewrite(self, name: bytes, value: bytes) -> bytes:
+        if name == b"content-type" and self._charset is not None:
+            return with_charset(value, self._charset)
+        return value
 
     def parse(self, head: bytes) -> ResponseHead:
         """The head before the empty line; lines that end in a line feed alone are understood.
 
         :raise BadGateway: it is not HTTP/1, malformed or ambiguous.
         """
-        first, *lines = head.split(b"\r\n")
-        if b"\n" in head and has_bare_line_feed(head):
+        lines = head.split(b"\r\n")
+        first = lines.pop(0)
+        if b"\n" in first:
             first, *lines = head.replace(b"\r\n", b"\n").split(b"\n")
-        match = _STATUS_LINE.fullmatch(first)
+        status, reason, minor = self._status_lines.get(first) or self._read_status_line(first)
+        _, passing, meaning = self._memory.read(lines, minor)
+        return ResponseHead(status, reason, passing, meaning)
+
+    def _read_status_line(self, line: bytes) -> tuple[int, bytes, int]:
+        match = _STATUS_LINE.fullmatch(line)
         if match is None:
             raise BadGateway("the status line is malformed")
-        known = self._known
-        return ResponseHead(int(match[2]), match[3] or b"", int(match[1]), [known[line] for line in lines])
+        read = int(match[2]), match[3] or b"", int(match[1])
+        if len(line) <= KNOWN_LINE_SIZE and len(self._status_lines) < KNOWN_LINES:
+            self._status_lines[line] = read
+        return read
 
 
 def with_charset(media_type: bytes, charset: bytes) -> bytes:

@@ -135,11 +135,13 @@ class ServerConnection(Wire):
         self.disarm()
         self._requests += 1
         self._head = head
-        self._keep = head.persistent and self._requests < self._deadlines.requests and not self._listener.draining
+        self._keep = (
+            head.meaning.persistent and self._requests < self._deadlines.requests and not self._listener.draining
+        )
         self._chunking = False
-        if head.has_body:
-            self._body = ChunkedBody() if head.length is None else SizedBody(head.length)
-            self._expecting = head.minor == 1 and (head.value(b"expect") or b"").lower() == b"100-continue"
+        if head.meaning.has_body:
+            self._body = ChunkedBody() if head.meaning.length is None else SizedBody(head.meaning.length)
+            self._expecting = head.minor == 1 and (head.meaning.value(b"expect") or b"").lower() == b"100-continue"
             self.arm(self._deadlines.body)
         self._exchange = exchange = Exchange(self._core, self, head, self._client)
         exchange.start()

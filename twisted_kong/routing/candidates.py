@@ -89,12 +89,12 @@ class Candidate:
 
 
 class _Traits(NamedTuple):
-    """What precedence looks at. The larger wins, except for ``created_at``, ``id`` and ``position``.
+    """What precedence looks at. The larger wins, except for ``created_at`` and ``id``.
 
     ``kinds`` counts the kinds of criteria and ``weight`` tells which; ``plain_hosts`` says that no host has a
     wildcard, ``wild_port`` that one with a wildcard has a port. The rest is of one candidate: ``port`` says that
     its host has one, ``literal`` counts the characters of its host, the star not; ``length`` is that of a plain
-    path, ``priority`` only that of a regular one; ``position`` is that of the path in its route.
+    path, ``priority`` only that of a regular one.
     """
 
     kinds: int
@@ -109,7 +109,6 @@ class _Traits(NamedTuple):
     regex: bool = False
     priority: int = 0
     length: int = 0
-    position: int = 0
 
 
 def _traditional(traits: _Traits) -> Rank:
@@ -127,7 +126,6 @@ def _traditional(traits: _Traits) -> Rank:
         -traits.literal,
         traits.created_at,
         traits.id,
-        traits.position,
     )
 
 
@@ -143,7 +141,6 @@ def _traditional_compatible(traits: _Traits) -> Rank:
         -traits.length,
         -traits.literal,
         traits.id,
-        traits.position,
     )
 
 
@@ -163,13 +160,12 @@ def candidates(route: Route, service: Service | None, flavor: str) -> tuple[Cand
     hosts = [host.lower().encode() for host in route.hosts or ()]
     common = _common_traits(route, hosts)
     found = []
-    for position, path in enumerate(dict.fromkeys(route.paths or (None,))):
+    for path in dict.fromkeys(route.paths or (None,)):
         prefix, regex = _read_path(path)
         own = common._replace(
             regex=regex is not None,
             priority=(route.regex_priority or 0) if regex is not None else 0,
             length=len(prefix or b""),
-            position=position,
         )
         for host in dict.fromkeys(hosts or (None,)):
             traits = own if host is None else own._replace(port=_has_port(host), literal=len(host.replace(b"*", b"")))
@@ -223,12 +219,12 @@ def _read_path(path: str | None) -> tuple[bytes | None, re.Pattern[bytes] | None
 def _read_header(name: str, values: tuple[str, ...]) -> HeaderRule:
     """A single value that begins with ``~*`` is a regular expression, blind to case like the plain values.
 
-    Kong takes such an expression unseen; one that turns out to be none finds nothing.
+    Such an expression is configured unchecked; one that turns out to be none finds nothing.
     """
     regex = None
     if len(values) == 1 and values[0].startswith("~*"):
         try:
-            regex = compiled("(?i)" + values[0].removeprefix("~*"))
+            regex = re.compile(compiled(values[0].removeprefix("~*")).pattern, re.IGNORECASE)
         except ValueError:
             values = ()
     return HeaderRule(name.lower().encode(), frozenset(value.lower().encode() for value in values), regex)

@@ -14,7 +14,7 @@ from twisted_kong.routing.candidates import Candidate
 from twisted_kong.routing.names import split_port, wildcards
 
 Group = tuple[Candidate, ...]
-"""Candidates of one host and one plain path, the best first."""
+"""Candidates of one host and one plain path, the best first; what ranks alike keeps the order of its route."""
 
 K = TypeVar("K")
 

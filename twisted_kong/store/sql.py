@@ -86,6 +86,8 @@ class SqlStore:
 
     async def close(self) -> None:
         """Answer the changes on their way, then let go of the file and of the thread. Later changes fail."""
+        if self._closed:
+            return
         self._closed = True
         await deferToThreadPool(self._reactor, self._thread, self._engine.dispose)
         self._thread.stop()
@@ -166,7 +168,10 @@ def _load(engine: Engine, path: Path) -> Snapshot:
     try:
         with engine.begin() as connection:
             migrate(connection)
-            return rows.read(connection)
+            snapshot = rows.read(connection)
+        if os.access(path, os.W_OK):
+            return snapshot
+        why = "it is not writable"  # SQLite opens it all the same, for reading
     except UnknownRevision as error:
         why = f"a newer version wrote it (revision {error.revision} of its tables)"
     except DatabaseError as error:
