@@ -143,7 +143,7 @@ class InvalidUniqueKey(AdminError):
 
     def __init__(self, field: str, message: str) -> None:
         self.name = f"invalid unique {field}"
-        super().__init__(message, {field: message})
+        super().__init__(message)
 
 
 class InvalidOptions(AdminError):

@@ -76,8 +76,13 @@ class IConfigStore(Interface):
     def apply(change: Change) -> Awaitable[Snapshot]:
         """Make ``change`` durable, tell every listener, and answer the new snapshot. All of it or nothing.
 
+        A change that changes nothing answers the snapshot there is, and nobody is told.
+
         :raise twisted_kong.errors.AdminError: the change breaks a uniqueness or a reference.
         """
 
     def subscribe(listener: Callable[[Snapshot, Snapshot], None]) -> None:
         """Call ``listener(old, new)`` after every change, before `apply` answers."""
+
+    def close() -> Awaitable[None]:
+        """Answer the changes under way and let go of everything; nothing may be asked any more."""

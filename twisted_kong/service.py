@@ -40,7 +40,6 @@ from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Listener, Settings, load
 from twisted_kong.store.memory import MemoryStore
-from twisted_kong.store.sql import SqlStore
 
 log = Logger()
 
@@ -178,8 +177,7 @@ class GatewayService(Service):
         for listener in self._listeners:
             listener.abort()
         self._core.close()
-        if isinstance(self._store, SqlStore):
-            await self._store.close()
+        await self._store.close()
 
 
 async def stopped(port: IListeningPort) -> None:
@@ -212,6 +210,8 @@ def open_store(settings: Settings, reactor: Any, now: Callable[[], float] = time
     """The store that ``database`` names."""
     if settings.database == "off":
         return MemoryStore()
+    from twisted_kong.store.sql import SqlStore  # SQLAlchemy is slow to import, and nobody needs it without a database
+
     return SqlStore.open(settings.prefix / "kong.sqlite", reactor=reactor, now=now)
 
 

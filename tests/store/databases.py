@@ -33,7 +33,7 @@ async def a_store(case: TestCase, path: Path, now: Callable[[], float] = lambda:
     from twisted.internet import reactor
 
     assert IReactorFromThreads.providedBy(reactor)
-    store = await SqlStore.open(path, reactor=reactor, now=now)
+    store = SqlStore.open(path, reactor=reactor, now=now)
     case.addCleanup(store.close)
     return store
 

@@ -38,7 +38,7 @@ async def write(store: SqlStore) -> None:
 
 async def main(reactor: IReactorFromThreads, path: str) -> None:
     say("starting")
-    store = await SqlStore.open(Path(path), reactor=reactor, now=time.time)
+    store = SqlStore.open(Path(path), reactor=reactor, now=time.time)
     say("open")
     await gatherResults([Deferred.fromCoroutine(write(store)) for _ in range(4)])
 

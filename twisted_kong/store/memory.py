@@ -23,6 +23,9 @@ class MemoryStore:
         self._waiting: deque[tuple[Change, Deferred[Snapshot]]] = deque()
         self._applying = False
 
+    async def close(self) -> None:
+        """There is nothing to let go of."""
+
     def snapshot(self) -> Snapshot:
         return self._published.snapshot
 

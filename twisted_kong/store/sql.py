@@ -67,21 +67,19 @@ class SqlStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path, *, reactor: IReactorFromThreads, now: Callable[[], float]) -> Self:
+    def open(cls, path: Path, *, reactor: IReactorFromThreads, now: Callable[[], float]) -> Self:
         """The store in the file ``path``, which is made if need be, in a directory that must be there.
 
-        ``now`` gives the seconds since the epoch that the log of changes tells.
+        Blocks while it reads: to be called before the reactor runs. ``now`` gives the seconds since the epoch that
+        the log of changes tells.
 
         :raise StartupError: the file cannot be used: no access, not SQLite, damaged, or written by a newer version.
         """
         engine = make_engine(path)
+        snapshot = _load(engine, path)
+        engine.dispose()  # SQLite's connections stay in the thread that made them
         thread = ThreadPool(minthreads=1, maxthreads=1, name="store")
         thread.start()
-        try:
-            snapshot = await deferToThreadPool(reactor, thread, _load, engine, path)
-        except BaseException:
-            thread.stop()
-            raise
         return cls(engine, snapshot, reactor=reactor, thread=thread, now=now)
 
     async def close(self) -> None:
