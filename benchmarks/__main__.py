@@ -77,8 +77,8 @@ def run(plan: Plan, names: Sequence[str]) -> Results:
 
 
 def show(title: str, text: str) -> None:
-    """One titled table, at once."""
-    print(f"\n{title[0].upper()}{title[1:]}\n\n{text}", flush=True)
+    """One titled table in Markdown, at once."""
+    print(f"\n### {title[0].upper()}{title[1:]}\n\n{text}", flush=True)
 
 
 def document(results: Results) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from twisted_kong.interfaces import IPeer
@@ -18,8 +18,7 @@ class Pick:
     tried: Collection[IPeer] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What an attempt taught us about a peer.
 
     ``failure`` is None, ``"tcp"`` (refused, reset, closed, not HTTP) or ``"timeout"``; ``status`` the status of

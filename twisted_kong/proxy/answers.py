@@ -17,7 +17,7 @@ _KNOWN = frozenset([JSON, HTML, XML, PLAIN])
 
 @lru_cache(maxsize=256)
 def negotiate(accept: bytes) -> bytes | None:
-    """The media type for an ``Accept`` value: highest quality first, then the order given; None where all are refused."""
+    """The media type for an ``Accept`` value: by quality, then in the order given; None where all are refused."""
     best: bytes | None = None
     best_quality = 0.0
     for item in accept.split(b","):

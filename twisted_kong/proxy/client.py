@@ -15,10 +15,11 @@ from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
 from twisted_kong.errors import BadGateway
+from twisted_kong.model.entities import Timeouts
 from twisted_kong.proxy.framing import Body, ChunkedBody, MalformedBody, SizedBody, UnsizedBody
 from twisted_kong.proxy.headers import ResponseHead, ResponseParser, has_bare_line_feed
 from twisted_kong.proxy.wire import Wire
-from twisted_kong.tasks import Deadline
+from twisted_kong.tasks import Deadline, Deadlines
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IConnector
@@ -53,10 +54,13 @@ class Attempt(Protocol):
 class UpstreamConnection(Wire):
     """One connection to a peer."""
 
-    def __init__(self, key: Hashable, pool: Pool, parser: ResponseParser, attempt: Attempt) -> None:
+    def __init__(
+        self, key: Hashable, pool: Pool, deadlines: Deadlines, parser: ResponseParser, attempt: Attempt
+    ) -> None:
         self.key = key
         self.requests = 0
         self._pool = pool
+        self._deadlines = deadlines
         self._parser = parser
         self._attempt: Attempt | None = attempt
         self._head_only = False
@@ -64,17 +68,15 @@ class UpstreamConnection(Wire):
         self._buffer = b""
         self._body: Body | None = None
         self._reusable = False
-        self._read_deadline: Deadline | None = None
-        self._write_deadline: Deadline | None = None
+        self._timeouts: Timeouts
 
     # -- what an attempt does ----------------------------------------------------------------------------------
 
-    def begin(self, attempt: Attempt, method: bytes, read: Deadline, write: Deadline) -> None:
-        """Work for ``attempt`` until its answer ends. ``read`` and ``write`` bound the pauses between operations."""
+    def begin(self, attempt: Attempt, method: bytes, timeouts: Timeouts) -> None:
+        """Work for ``attempt`` until its answer ends; ``timeouts`` bound the pauses between operations."""
         self._attempt = attempt
         self._head_only = method == b"HEAD"
-        self._read_deadline = read
-        self._write_deadline = write
+        self._timeouts = timeouts
         self._uploading = True
         self.requests += 1
 
@@ -83,9 +85,9 @@ class UpstreamConnection(Wire):
         self._uploading = not ended
         self.send(data)
         if self.congested:
-            self.arm(self._write_deadline)  # type: ignore[arg-type]  # set by begin
+            self.arm(self._deadlines.of(self._timeouts.write))
         elif ended:
-            self.arm(self._read_deadline)  # type: ignore[arg-type]
+            self.arm(self._deadlines.of(self._timeouts.read))
         else:
             self.disarm()
 
@@ -111,7 +113,7 @@ class UpstreamConnection(Wire):
     def resume(self) -> None:
         super().resume()
         if self._attempt is not None and not self._uploading:
-            self.arm(self._read_deadline)  # type: ignore[arg-type]
+            self.arm(self._deadlines.of(self._timeouts.read))
 
     # -- what the transport tells ------------------------------------------------------------------------------
 
@@ -177,7 +179,7 @@ class UpstreamConnection(Wire):
             raise BadGateway("the status line is malformed")
         self._buffer = data
         if not self._uploading:
-            self.arm(self._read_deadline)  # type: ignore[arg-type]
+            self.arm(self._deadlines.of(self._timeouts.read))
 
     def _begin_body(self, head: ResponseHead, rest: bytes) -> None:
         meaning = head.meaning
@@ -206,7 +208,7 @@ class UpstreamConnection(Wire):
             return
         self._body = body
         if not self._uploading:
-            self.arm(self._read_deadline)  # type: ignore[arg-type]
+            self.arm(self._deadlines.of(self._timeouts.read))
         attempt.answered(head, content, False)
 
     def _read_body(self, data: bytes) -> None:
@@ -224,7 +226,7 @@ class UpstreamConnection(Wire):
             attempt.went_on(content, True)
         else:
             if not self._uploading:
-                self.arm(self._read_deadline)  # type: ignore[arg-type]
+                self.arm(self._deadlines.of(self._timeouts.read))
             if content:
                 attempt.went_on(content, False)
 
@@ -232,9 +234,9 @@ class UpstreamConnection(Wire):
         """The answer is complete: back to the pool, if the connection is in a known state."""
         self._attempt = None
         self._body = None
-        self.disarm()
         if self._reusable and not rest and not self._uploading and not self.congested:
-            self.resume()
+            if self._paused:
+                self.resume()
             self._pool.put(self)
         else:
             self.close()
@@ -253,7 +255,7 @@ class UpstreamConnection(Wire):
             self.disarm()
             attempt.upload_drained()
         else:
-            self.arm(self._read_deadline)  # type: ignore[arg-type]
+            self.arm(self._deadlines.of(self._timeouts.read))
 
     def timed_out(self, deadline: Deadline) -> None:
         self._deadline = None
@@ -282,9 +284,11 @@ class Dial(ClientFactory):
 
     noisy = False
 
-    def __init__(self, key: Hashable, pool: Pool, parser: ResponseParser, attempt: Attempt) -> None:
+    def __init__(
+        self, key: Hashable, pool: Pool, deadlines: Deadlines, parser: ResponseParser, attempt: Attempt
+    ) -> None:
         self._attempt = attempt
-        self._connection = UpstreamConnection(key, pool, parser, attempt)
+        self._connection = UpstreamConnection(key, pool, deadlines, parser, attempt)
 
     def buildProtocol(self, addr: object) -> UpstreamConnection:
         return self._connection

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted_kong.errors import BodyTooLarge, HttpsRequired, NoRoute, ProxyError
 from twisted_kong.proxy import answers
-from twisted_kong.proxy.forwarding import Client, ResponseTokens, Trust, without_port
+from twisted_kong.proxy.forwarding import Client, ResponseTokens, Trust
 from twisted_kong.proxy.headers import RequestHead, RequestParser, ResponseParser
 from twisted_kong.proxy.pool import Pool
 from twisted_kong.routing.paths import normalise
@@ -65,10 +65,14 @@ class ProxyCore:
         :raise NoRoute: there is none.
         :raise RequestRefused: the path is malformed or climbs above the root.
         """
-        path = normalise(head.path)
-        match = self.gateway.router.match(head.method, head.host, path, head.values, client.scheme == b"https")
+        router = self.gateway.router
+        https = client.scheme == b"https"
+        # A path that was remembered is a normalised one, so there is no need to normalise it before it is looked up.
+        match = router.recall(head.method, head.host, head.path, https)
         if match is None:
-            raise NoRoute
+            match = router.match(head.method, head.host, normalise(head.path), head.values, https)
+            if match is None:
+                raise NoRoute
         return match
 
     def check_body_size(self, size: int) -> None:
@@ -101,7 +105,7 @@ class ProxyCore:
             if error.status == 426:
                 lines += b"Connection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n"
             else:
-                lines += b"Location: https://%b%b\r\n" % (without_port(head.host), head.path + head.query)
+                lines += b"Location: https://%b%b\r\n" % (head.hostname, head.path + head.query)
         return lines, body
 
     def close(self) -> None:

@@ -224,7 +224,7 @@ class Exchange:
         if connection is not None:
             self.connected(connection)
         else:
-            dial = Dial(key, core.pool, core.response_parser, self)
+            dial = Dial(key, core.pool, core.deadlines, core.response_parser, self)
             self._connecting = core.reactor.connectTCP(key[0], key[1], dial, self._service.timeouts.connect)
 
     def not_connected(self, reason: Failure) -> None:
@@ -236,9 +236,7 @@ class Exchange:
     def connected(self, connection: UpstreamConnection) -> None:
         self._connecting = None
         self._connection = connection
-        timeouts = self._service.timeouts
-        of = self.core.deadlines.of
-        connection.begin(self, self.head.method, of(timeouts.read), of(timeouts.write))
+        connection.begin(self, self.head.method, self._service.timeouts)
         if self._upload is not None:
             self._content_sent = 0
             self._send_upload(connection, self._upload, self._request_head())
@@ -278,7 +276,9 @@ class Exchange:
     def _host(self) -> bytes:
         """The Host for the peer: its name or the upstream's ``host_header``, with the port unless it is http's own."""
         peer = self._peer
-        name = peer.authority if self._host_header is None else self._host_header
+        name = self._host_header
+        if name is None:
+            return peer.authority
         return name if peer.port == 80 else b"%b:%d" % (name, peer.port)
 
     @property

@@ -9,19 +9,12 @@ from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from twisted_kong import VERSION
-from twisted_kong.proxy.headers import RequestHead, ResponseHead
+from twisted_kong.proxy.headers import KNOWN_LINES, Meaning, RequestHead, ResponseHead
 
 SERVER = b"kong/" + VERSION.encode()
 _VIA = b"1.1 " + SERVER
 _SERVER_LINE = b"Server: %b\r\n" % SERVER
 _VIA_LINE = b"Via: %b\r\n" % _VIA
-
-
-def without_port(host: bytes) -> bytes:
-    """The host of an authority."""
-    if b":" in host and not host.endswith(b"]"):
-        return host[: host.rindex(b":")]
-    return host
 
 
 class Trust:
@@ -91,7 +84,7 @@ def forwarded(head: RequestHead, client: Client, prefix: bytes | None) -> bytes:
     """The lines that tell the origin about the client, ``prefix`` being what was stripped from the path."""
     if client.trusted or head.meaning.claims:
         return _forwarded_with_claims(head, client, prefix)
-    block = b"%bX-Forwarded-Host: %b\r\nX-Forwarded-Path: %b\r\n" % (client.plain, without_port(head.host), head.path)
+    block = b"%bX-Forwarded-Host: %b\r\nX-Forwarded-Path: %b\r\n" % (client.plain, head.hostname, head.path)
     return block if prefix is None else b"%bX-Forwarded-Prefix: %b\r\n" % (block, prefix)
 
 
@@ -109,7 +102,7 @@ def _forwarded_with_claims(head: RequestHead, client: Client, prefix: bytes | No
     ]
     facts = (
         (b"Proto", client.scheme),
-        (b"Host", without_port(head.host)),
+        (b"Host", head.hostname),
         (b"Port", b"%d" % client.port),
         (b"Path", head.path),
         (b"Prefix", prefix),
@@ -136,25 +129,30 @@ class ResponseTokens:
         self._response_latency = "x-kong-response-latency" in names
         self._upstream_status = "x-kong-upstream-status" in names
         self._request_id = "x-kong-request-id" in names
+        self._named_by: dict[Meaning, bytes] = {}
 
     def proxied(self, head: ResponseHead, request_id: bytes, upstream: float, proxy: float) -> bytes:
         """The lines of a peer's answer that are not passed on as they are; latencies in seconds."""
         meaning = head.meaning
-        lines = []
+        named = self._named_by.get(meaning)
+        if named is None:
+            named = self._name(meaning)
+        lines = named + self._tried(request_id, upstream, proxy)
+        return lines + b"X-Kong-Upstream-Status: %d\r\n" % head.status if self._upstream_status else lines
+
+    def _name(self, meaning: Meaning) -> bytes:
+        """Server and Via of a peer's answer, remembered."""
         server = meaning.value(b"server")
-        if server is not None:
-            lines.append(b"Server: %b\r\n" % server)
-        elif self._server:
-            lines.append(_SERVER_LINE)
         via = meaning.value(b"via")
+        lines = b"Server: %b\r\n" % server if server is not None else self._named()
         if self._via:
-            lines.append(_VIA_LINE if via is None else b"Via: %b, %b\r\n" % (via, _VIA))
+            lines += _VIA_LINE if via is None else b"Via: %b, %b\r\n" % (via, _VIA)
         elif via is not None:
-            lines.append(b"Via: %b\r\n" % via)
-        if self._upstream_status:
-            lines.append(b"X-Kong-Upstream-Status: %d\r\n" % head.status)
-        lines.append(self._tried(request_id, upstream, proxy))
-        return b"".join(lines)
+            lines += b"Via: %b\r\n" % via
+        if len(self._named_by) >= KNOWN_LINES:
+            self._named_by.clear()
+        self._named_by[meaning] = lines
+        return lines
 
     def failed(self, request_id: bytes, upstream: float, proxy: float) -> bytes:
         """The lines of an answer the gateway makes up after attempts."""

@@ -56,34 +56,33 @@ class Field:
 class KnownLines(dict[bytes, Field]):
     """The lines seen before. When full it starts afresh: what is repeated is soon known again.
 
-    ``special`` are the names of fields that are not passed on as they are, ``checks`` what the values of some must
-    look like, ``rewrite`` what a value becomes when it is passed on.
+    ``special`` are the names of fields that are not passed on as they are; ``rules`` tell of some names what a value
+    becomes when it is passed on, None where it is malformed.
     """
 
     def __init__(
         self,
         special: frozenset[bytes],
-        checks: Mapping[bytes, re.Pattern[bytes]],
-        rewrite: Callable[[bytes, bytes], bytes],
+        rules: Mapping[bytes, Callable[[bytes], bytes | None]],
         refuse: Callable[[str], ProxyError],
     ) -> None:
         super().__init__()
         self._special = special
-        self._checks = checks
-        self._rewrite = rewrite
+        self._rules = rules
         self._refuse = refuse
 
     def __missing__(self, line: bytes) -> Field:
         match = _FIELD.fullmatch(line)
         if match is None:
             raise self._refuse("a header line that is no field")
-        name = match[1].lower()
-        value = match[2].rstrip(b" \t")
-        check = self._checks.get(name)
-        if check is not None and not check.fullmatch(value):
+        spelled, value = match.groups()
+        name = spelled.lower()
+        value = value.rstrip(b" \t")
+        rule = self._rules.get(name)
+        passed = value if rule is None else rule(value)
+        if passed is None:
             raise self._refuse(f"the value of {name.decode()} is malformed")
-        passed = b"%b: %b\r\n" % (match[1], self._rewrite(name, value))
-        field = Field(name, value, passed, name in self._special)
+        field = Field(name, value, b"%b: %b\r\n" % (spelled, passed), name in self._special)
         if len(line) <= KNOWN_LINE_SIZE:
             if len(self) >= KNOWN_LINES:
                 self.clear()
@@ -200,10 +199,13 @@ class Meaning:
 
 
 class RequestMeaning(Meaning):
-    """The same of a request. ``host`` is the authority, empty in an HTTP/1.0 request without one; ``has_body``
-    says that a body follows, ``claims`` that the client says something about itself or its way here."""
+    """The same of a request.
 
-    __slots__ = ("claims", "has_body", "host")
+    ``host`` is the authority, empty in an HTTP/1.0 request without one, ``hostname`` that without its port;
+    ``has_body`` says that a body follows, ``claims`` that the client says something about itself or its way here.
+    """
+
+    __slots__ = ("claims", "has_body", "host", "hostname")
 
     def __init__(self, special: Iterable[Field], minor: int, refuse: Callable[[str], ProxyError]) -> None:
         super().__init__(special, minor, refuse)
@@ -211,6 +213,7 @@ class RequestMeaning(Meaning):
         if len(hosts) != 1 and (minor == 1 or hosts):
             raise RequestRefused("no Host" if not hosts else "more than one Host")
         self.host = hosts[0] if hosts else b""
+        self.hostname = without_port(self.host)
         self.has_body = self.chunked or bool(self.length)
         self.claims = not _CLAIMS.isdisjoint(self.values)
 
@@ -224,55 +227,68 @@ class Memory(Generic[M]):
     def __init__(
         self,
         special: frozenset[bytes],
-        checks: Mapping[bytes, re.Pattern[bytes]],
-        rewrite: Callable[[bytes, bytes], bytes],
+        rules: Mapping[bytes, Callable[[bytes], bytes | None]],
         meaning: Callable[[Iterable[Field], int, Callable[[str], ProxyError]], M],
         refuse: Callable[[str], ProxyError],
     ) -> None:
-        self._lines = KnownLines(special, checks, rewrite, refuse)
+        self._lines = KnownLines(special, rules, refuse)
         self._meanings: dict[tuple[int | Field, ...], M] = {}
         self._meaning = meaning
         self._refuse = refuse
 
-    def read(self, lines: list[bytes], minor: int) -> tuple[list[Field], bytes, M]:
-        """The fields, the block of lines that are passed on, and what the others mean."""
+    def read(self, lines: list[bytes], minor: int) -> tuple[bytes, M]:
+        """The block of lines that are passed on, and what the others mean."""
         known = self._lines
-        fields = [known[line] for line in lines]
-        key = (minor, *[field for field in fields if field.special])
-        meaning = self._meanings.get(key)
+        passing = []
+        key: list[int | Field] = [minor]
+        for line in lines:
+            field = known[line]
+            if field.special:
+                key.append(field)
+            else:
+                passing.append(field.line)
+        combination = tuple(key)
+        meaning = self._meanings.get(combination)
         if meaning is None:
-            meaning = self._meaning(key[1:], minor, self._refuse)  # type: ignore[arg-type]  # the rest are fields
-            if len(self._meanings) >= KNOWN_LINES:
-                self._meanings.clear()
-            self._meanings[key] = meaning
+            meaning = self._work_out(combination)
         if meaning.dropped:
-            dropped = meaning.dropped
-            passing = b"".join([field.line for field in fields if not field.special and field.name not in dropped])
-        else:
-            passing = b"".join([field.line for field in fields if not field.special])
-        return fields, passing, meaning
+            fields = [known[line] for line in lines]
+            passing = [field.line for field in fields if not field.special and field.name not in meaning.dropped]
+        return b"".join(passing), meaning
+
+    def _work_out(self, combination: tuple[int | Field, ...]) -> M:
+        minor, *special = combination
+        meaning = self._meaning(special, minor, self._refuse)  # type: ignore[arg-type]  # minor comes first
+        if len(self._meanings) >= KNOWN_LINES:
+            self._meanings.clear()
+        self._meanings[combination] = meaning
+        return meaning
+
+    def values(self, lines: list[bytes], name: bytes) -> list[bytes]:
+        """All values of the field ``name`` (lower case), in order."""
+        known = self._lines
+        return [field.value for line in lines if (field := known[line]).name == name]
 
 
 class RequestHead:
-    """A request's head. ``path`` is as it came, ``query`` with its question mark, ``host`` the authority asked for."""
+    """A request's head.
 
-    __slots__ = ("_fields", "host", "meaning", "method", "minor", "passing", "path", "query")
+    ``path`` is as it came, ``query`` with its question mark; ``host`` is the authority asked for, ``hostname`` that
+    without its port.
+    """
+
+    __slots__ = ("_lines", "_memory", "host", "hostname", "meaning", "method", "minor", "passing", "path", "query")
 
     def __init__(
-        self,
-        method: bytes,
-        target: bytes,
-        minor: int,
-        fields: list[Field],
-        passing: bytes,
-        meaning: RequestMeaning,
+        self, method: bytes, target: bytes, minor: int, lines: list[bytes], memory: Memory[RequestMeaning]
     ) -> None:
         self.method = method
         self.minor = minor
-        self.passing = passing
-        self.meaning = meaning
-        self.host = meaning.host
-        self._fields = fields
+        self._lines = lines
+        self._memory = memory
+        self.passing, self.meaning = memory.read(lines, minor)
+        self.host = self.meaning.host
+        self.hostname = self.meaning.hostname
         if target[0] != 0x2F:
             target = self._read_absolute_form(target)
         self.path, question, query = target.partition(b"?")
@@ -284,12 +300,13 @@ class RequestHead:
         if match is None or not _HOST.fullmatch(match[1]):
             raise RequestRefused("the request target is no path")
         self.host = match[1]
+        self.hostname = without_port(self.host)
         rest = match[2]
         return rest if rest.startswith(b"/") else b"/" + rest
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of the field ``name`` (lower case), in order."""
-        return [field.value for field in self._fields if field.name == name]
+        return self._memory.values(self._lines, name)
 
 
 class ResponseHead:
@@ -312,8 +329,7 @@ class RequestParser:
         self.head_limit = head_limit
         self._memory = Memory(
             _REQUEST_SPECIAL,
-            {b"host": _HOST, b"content-length": _DIGITS},
-            lambda name, value: value,
+            {b"host": _only(_HOST), b"content-length": _only(_DIGITS)},
             RequestMeaning,
             _refuse_request,
         )
@@ -334,7 +350,7 @@ class RequestParser:
         minor = _MINOR.get(version)
         if minor is None:
             raise VersionNotSupported(f"HTTP/{version.decode()}")
-        return RequestHead(method, target, minor, *self._memory.read(lines, minor))
+        return RequestHead(method, target, minor, lines, self._memory)
 
     def check_size(self, first: bytes, lines: Iterable[bytes], size: int) -> None:
         """Refuse a head, or the beginning of one, that is too large already."""
@@ -342,6 +358,18 @@ class RequestParser:
             raise TargetTooLong(f"a request line of more than {self.line_limit} bytes")
         if size > self.head_limit or any(len(line) > self.line_limit for line in lines):
             raise HeadTooLarge(f"a header of more than {self.line_limit} bytes, or {self.head_limit} in all")
+
+
+def without_port(host: bytes) -> bytes:
+    """The host of an authority."""
+    if b":" in host and not host.endswith(b"]"):
+        return host[: host.rindex(b":")]
+    return host
+
+
+def _only(pattern: re.Pattern[bytes]) -> Callable[[bytes], bytes | None]:
+    """The rule that a value must look like ``pattern``."""
+    return lambda value: value if pattern.fullmatch(value) else None
 
 
 _MINOR = {b"1.1": 1, b"1.0": 0}
@@ -382,14 +410,11 @@ class ResponseParser:
 
     def __init__(self, charset: bytes | None = None, head_limit: int = 32768) -> None:
         self.head_limit = head_limit
-        self._charset = charset
-        self._memory = Memory(_RESPONSE_SPECIAL, {b"content-length": _DIGITS}, self._rewrite, Meaning, BadGateway)
+        rules = {b"content-length": _only(_DIGITS)}
+        if charset is not None:
+            rules[b"content-type"] = lambda value: with_charset(value, charset)
+        self._memory = Memory(_RESPONSE_SPECIAL, rules, Meaning, BadGateway)
         self._status_lines: dict[bytes, tuple[int, bytes, int]] = {}
-
-    def _rewrite(self, name: bytes, value: bytes) -> bytes:
-        if name == b"content-type" and self._charset is not None:
-            return with_charset(value, self._charset)
-        return value
 
     def parse(self, head: bytes) -> ResponseHead:
         """The head before the empty line; lines that end in a line feed alone are understood.
@@ -401,8 +426,7 @@ class ResponseParser:
         if b"\n" in first:
             first, *lines = head.replace(b"\r\n", b"\n").split(b"\n")
         status, reason, minor = self._status_lines.get(first) or self._read_status_line(first)
-        _, passing, meaning = self._memory.read(lines, minor)
-        return ResponseHead(status, reason, passing, meaning)
+        return ResponseHead(status, reason, *self._memory.read(lines, minor))
 
     def _read_status_line(self, line: bytes) -> tuple[int, bytes, int]:
         match = _STATUS_LINE.fullmatch(line)

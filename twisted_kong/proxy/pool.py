@@ -30,9 +30,7 @@ class Pool:
         waiting = self._waiting.get(key)
         if not waiting:
             return None
-        connection, _ = waiting.popitem()
-        connection.disarm()
-        return connection
+        return waiting.popitem()[0]
 
     def put(self, connection: UpstreamConnection) -> None:
         """``connection`` has nothing more to do; it waits here or is closed."""
@@ -49,6 +47,8 @@ class Pool:
         waiting[connection] = None
         if self._idle is not None:
             connection.arm(self._idle)
+        else:
+            connection.disarm()
 
     def forget(self, connection: UpstreamConnection) -> None:
         """``connection`` is gone."""

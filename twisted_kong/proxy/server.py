@@ -94,10 +94,8 @@ class ServerConnection(Wire):
                     break
         finally:
             self._reading = False
-        if self._exchange is None and self._body is None and not self._closing:
+        if self._paused and self._exchange is None and self._body is None and not self._closing:
             self.resume()
-            if not self._buffer and not self.congested:
-                self.arm(self._deadlines.idle)
 
     def _read_head(self) -> bool:
         """Begin with one request; False while its head is not complete."""
@@ -105,7 +103,7 @@ class ServerConnection(Wire):
         if data[0] == 0x0D or data[0] == 0x0A:
             self._buffer = data = data.lstrip(b"\r\n")  # RFC 9112 §2.2: empty lines before a request
             self._scanned = 0
-        end = data.find(b"\r\n\r\n", max(self._scanned - 3, 0))
+        end = data.find(b"\r\n\r\n", self._scanned - 3 if self._scanned > 3 else 0)
         try:
             if end < 0:
                 self._await_head(data)
@@ -166,14 +164,16 @@ class ServerConnection(Wire):
                 exchange.body_received(content)
             return
         self._body = None
-        self.disarm()
         self._buffer = rest
         if exchange is not None:
             if content:
                 exchange.body_received(content)
             exchange.body_ended()
-        if self._exchange is None and not self._reading:
-            self._read()
+        if self._exchange is None and not self._reading and not self._closing:
+            if rest:
+                self._read()
+            else:
+                self._rest()
 
     def _spoilt(self, error: RequestRefused) -> None:
         """The body of the current request is broken off or cannot be read; whatever follows means nothing."""
@@ -264,8 +264,18 @@ class ServerConnection(Wire):
             self._linger()
         elif self._body is not None:
             self.resume()  # the rest of a body nobody wants is read and dropped
-        elif not self._reading:
-            self._read()
+        elif self._buffer:
+            if not self._reading:
+                self._read()
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Wait for the next request."""
+        if self._paused:
+            self.resume()
+        if not self.congested:
+            self.arm(self._deadlines.idle)
 
     # -- the end -----------------------------------------------------------------------------------------------
 
@@ -315,6 +325,8 @@ class ServerConnection(Wire):
         self._deadline = None
         if self._closing or self.congested:
             self.abort()
+        elif self._exchange is not None and self._body is None:
+            pass  # nothing is expected of the client: it waits for us
         elif self._body is not None:
             self._spoilt(RequestTimedOut(f"nothing of the body came for {deadline.seconds} s"))
         elif self._buffer:

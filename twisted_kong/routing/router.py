@@ -59,6 +59,12 @@ class Router:
         self.index = index
         self.remembered: dict[tuple[bytes, bytes, bytes, bool, bytes | None], Match] = {}
 
+    def recall(
+        self, method: bytes, host: bytes, path: bytes, https: bool = False, sni: bytes | None = None
+    ) -> Match | None:
+        """What `match` remembers of such a request, or None."""
+        return self.remembered.get((method, host, path, https, sni))
+
     def match(
         self,
         method: bytes,

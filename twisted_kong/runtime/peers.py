@@ -28,8 +28,8 @@ def is_address(host: str) -> bool:
 class Peer:
     """One address that can be dialled.
 
-    ``host`` is an IP address, or a name to be resolved for each connection (``resolved`` tells which); ``leases``
-    counts the attempts it carries.
+    ``host`` is an IP address, or a name to be resolved for each connection (``resolved`` tells which); ``authority``
+    is its Host, with the port unless that is 80; ``leases`` counts the attempts it carries.
     """
 
     __slots__ = ("__weakref__", "address", "authority", "host", "key", "leases", "port", "resolved", "weight")
@@ -40,7 +40,7 @@ class Peer:
         self.weight = weight
         bracketed = f"[{host}]" if ":" in host else host
         self.address = f"{bracketed}:{port}"
-        self.authority = bracketed.encode()
+        self.authority = (bracketed if port == 80 else self.address).encode()
         self.key = (host, port)
         self.resolved = is_address(host)
         self.leases = 0
