@@ -86,7 +86,6 @@ def test_defaults() -> None:
     assert (settings.upstream_keepalive_pool_size, settings.upstream_keepalive_idle_timeout) == (512, 60.0)
     assert (settings.nginx_http_client_max_body_size, settings.nginx_admin_client_max_body_size) == (0, 10 * 1024**2)
     assert settings.nginx_http_large_client_header_buffers == (4, 8192)
-    assert settings.plugin_dir is None
 
 
 def test_precedence(conf: Conf) -> None:
@@ -165,7 +164,7 @@ def test_syntax(conf: Conf, line: str, value: str) -> None:
 
 def test_a_quoted_value_keeps_what_looks_like_a_comment(conf: Conf) -> None:
     """Inside quotes nothing is a comment."""
-    assert conf.load('plugin_dir = "/a #b"').plugin_dir == Path("/a #b")
+    assert conf.load('prefix = "/a #b"').prefix == Path("/a #b")
 
 
 @pytest.mark.parametrize(
@@ -424,7 +423,7 @@ def test_other_values() -> None:
     assert option("dns_order", "last,srv,AAAA").dns_order == ("LAST", "SRV", "AAAA")
     assert option("dns_valid_ttl", "0.5").dns_valid_ttl == 0.5
     assert option("prefix", "state").prefix == Path.cwd() / "state"
-    assert option("plugin_dir", "/opt/kong").plugin_dir == Path("/opt/kong")
+    assert option("prefix", "/opt/kong").prefix == Path("/opt/kong")
     assert option("allow_debug_header", "True").allow_debug_header is True
 
 

@@ -22,7 +22,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.task import deferLater
-from twisted.internet.tcp import Port, makeBinding
+from twisted.internet.tcp import makeBinding
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -64,7 +64,7 @@ class Options(usage.Options):
     ]
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self.settings: Settings
         self.given: dict[str, str] = {}
 
@@ -77,9 +77,9 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Turn everything into settings, or end with one line."""
-        for name, *_ in self.optParameters[1:]:
-            if self[name] is not None:
-                self.given[name.replace("-", "_")] = self[name]
+        for option in ("prefix", "proxy-listen", "admin-listen", "database"):
+            if self[option] is not None:
+                self.given[option.replace("-", "_")] = self[option]
         with one_line():
             self.settings = load(self["conf"], os.environ, self.given)
 
@@ -123,7 +123,7 @@ class GatewayService(Service):
         """
         with one_line():
             self._start(self._registry or Registry())
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]  # Twisted's
 
     def _start(self, registry: Registry) -> None:
         settings = self._settings
@@ -164,7 +164,7 @@ class GatewayService(Service):
 
     def stopService(self) -> Deferred[None]:
         """Stop everything; fires when it has stopped."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -228,8 +228,8 @@ def listen(reactor: Any, listener: Listener, factory: IProtocolFactory, setting:
         if listener.endpoint is not None:
             return listening_at_once(serverFromString(reactor, listener.endpoint).listen(factory))
         binding = makeBinding(listener.host, listener.port, reuseAddress=True, reusePort=listener.reuseport)
-        port = Port(binding, factory, listener.backlog, reactor=reactor)
-        port.startListening()
+        # the address is said twice because only this one makes it IPv6
+        port: IListeningPort = reactor.listenTCP(binding, factory, listener.backlog, listener.host)
         return port
     except (CannotListenError, ValueError, OSError) as error:
         raise StartupError(f"{setting}: cannot listen on {listener}: {error}") from None
@@ -238,9 +238,9 @@ def listen(reactor: Any, listener: Listener, factory: IProtocolFactory, setting:
 def listening_at_once(listening: Deferred[IListeningPort]) -> IListeningPort:
     """The port of an endpoint. A server's endpoints listen at once; the Deferred is for the client's."""
     found: list[IListeningPort | Failure] = []
-    listening.addBoth(found.append)
+    _ = listening.addBoth(found.append)
     if not found:
         raise StartupError("an endpoint that does not listen at once cannot be used")
     if isinstance(found[0], Failure):
-        raise found[0].value
+        found[0].raiseException()
     return found[0]

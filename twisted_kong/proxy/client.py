@@ -239,7 +239,7 @@ class UpstreamConnection(Wire):
                 self.resume()
             self._pool.put(self)
         else:
-            self.close()
+            self.abort()
 
     def _fail(self, failure: str, reason: str) -> None:
         attempt = self._attempt

@@ -203,7 +203,7 @@ class Exchange:
             self._dial((address, peer.port), fresh)
             return
         self._connecting = found = self.core.names.find(peer.host)
-        found.addCallbacks(lambda address: self._dial((address, peer.port), fresh), self._not_resolved)
+        _ = found.addCallbacks(lambda address: self._dial((address, peer.port), fresh), self._not_resolved)
 
     def _not_resolved(self, reason: Failure) -> None:
         self._connecting = None

@@ -11,7 +11,6 @@ from http import HTTPStatus
 
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_kong.errors import MethodRefused, ProxyError, RequestRefused, RequestTimedOut
@@ -23,8 +22,6 @@ from twisted_kong.proxy.headers import RequestHead, has_bare_line_feed
 from twisted_kong.proxy.wire import READ_SIZE, Wire
 from twisted_kong.settings import Settings
 from twisted_kong.tasks import Deadline
-
-log = Logger()
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _NO_CONTENT = frozenset([204, 304])
@@ -80,7 +77,7 @@ class ServerConnection(Wire):
             self._read_body(data)
             return
         self._buffer = self._buffer + data if self._buffer else data
-        if self._exchange is None:
+        if self._exchange is None and not self.congested:
             self._read()
         elif len(self._buffer) >= READ_SIZE:
             self.pause()
@@ -89,13 +86,16 @@ class ServerConnection(Wire):
         """Begin with the requests in the buffer, one by one; a loop, because many may be answered at once."""
         self._reading = True
         try:
-            while self._buffer and self._exchange is None and self._body is None and not self._closing:
-                if not self._read_head():
-                    break
+            while self._buffer and self._is_free() and self._read_head():
+                pass
         finally:
             self._reading = False
-        if self._paused and self._exchange is None and self._body is None and not self._closing:
+        if self._paused and self._is_free():
             self.resume()
+
+    def _is_free(self) -> bool:
+        """Whether the next request may begin: the last one is over, and its answer has been taken."""
+        return self._exchange is None and self._body is None and not self.congested and not self._closing
 
     def _read_head(self) -> bool:
         """Begin with one request; False while its head is not complete."""
@@ -123,23 +123,23 @@ class ServerConnection(Wire):
         """The head is not complete; find out early if it never will be."""
         if has_bare_line_feed(data, self._scanned):
             raise RequestRefused("a line that ends in a line feed alone")
-        first, _, rest = data.partition(b"\r\n")
-        self._core.request_parser.check_size(first, rest.split(b"\r\n"), len(data))
+        parser = self._core.request_parser
+        if len(data) > parser.line_limit:
+            first, *lines = data.split(b"\r\n")
+            parser.check_size(first, lines, len(data))
         if not self._scanned:
             self.arm(self._deadlines.head)
         self._scanned = len(data)
 
     def _begin(self, head: RequestHead) -> None:
-        self.disarm()
+        meaning = head.meaning
         self._requests += 1
         self._head = head
-        self._keep = (
-            head.meaning.persistent and self._requests < self._deadlines.requests and not self._listener.draining
-        )
+        self._keep = meaning.persistent and self._requests < self._deadlines.requests and not self._listener.draining
         self._chunking = False
-        if head.meaning.has_body:
-            self._body = ChunkedBody() if head.meaning.length is None else SizedBody(head.meaning.length)
-            self._expecting = head.minor == 1 and (head.meaning.value(b"expect") or b"").lower() == b"100-continue"
+        if meaning.has_body:
+            self._body = ChunkedBody() if meaning.length is None else SizedBody(meaning.length)
+            self._expecting = head.minor == 1 and (meaning.value(b"expect") or b"").lower() == b"100-continue"
             self.arm(self._deadlines.body)
         self._exchange = exchange = Exchange(self._core, self, head, self._client)
         exchange.start()
@@ -264,6 +264,7 @@ class ServerConnection(Wire):
             self._linger()
         elif self._body is not None:
             self.resume()  # the rest of a body nobody wants is read and dropped
+            self.arm(self._deadlines.body)
         elif self._buffer:
             if not self._reading:
                 self._read()
@@ -271,10 +272,10 @@ class ServerConnection(Wire):
             self._rest()
 
     def _rest(self) -> None:
-        """Wait for the next request."""
-        if self._paused:
-            self.resume()
+        """Wait for the next request, once the answer has been taken."""
         if not self.congested:
+            if self._paused:
+                self.resume()
             self.arm(self._deadlines.idle)
 
     # -- the end -----------------------------------------------------------------------------------------------
@@ -283,7 +284,6 @@ class ServerConnection(Wire):
         """Answer a request that could not be read."""
         core = self._core
         request_id = core.new_request_id()
-        log.debug("request refused: {reason}", reason=str(error), request_id=request_id.decode())
         lines, body = core.made_up(error, None, request_id)
         lines += core.tokens.decided(request_id, 0.0)
         self.send(
@@ -315,10 +315,16 @@ class ServerConnection(Wire):
 
     def drained(self) -> None:
         self.disarm()
+        if self._closing:
+            return
+        if self._body is not None:
+            self.arm(self._deadlines.body)
         if self._exchange is not None:
             self._exchange.drained()
-        elif not self._closing:
-            self.arm(self._deadlines.body if self._body is not None else self._deadlines.idle)
+        elif self._buffer:
+            self._read()
+        elif self._body is None:
+            self._rest()
 
     def timed_out(self, deadline: Deadline) -> None:
         """Which deadline it was follows from what the connection is doing."""

@@ -10,8 +10,9 @@ one read is ever buffered.
 from __future__ import annotations
 
 import socket
+from typing import Any
 
-from twisted.internet.interfaces import IPullProducer, IPushProducer, ISystemHandle
+from twisted.internet.interfaces import IPullProducer, IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.failure import Failure
@@ -63,6 +64,7 @@ class _Flow:
 class Wire(Protocol):
     """One connection of the proxy."""
 
+    transport: Any  # an ITransport that is an IConsumer and an IPushProducer as well; no interface says all three
     congested = False
     _socket: socket.socket | None = None
     _deadline: Deadline | None = None
@@ -70,10 +72,9 @@ class Wire(Protocol):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        assert transport is not None
         if isinstance(transport, TCPConnection) and not transport.TLS:
             transport.bufferSize = READ_SIZE
-            self._socket = ISystemHandle(transport).getHandle()
+            self._socket = transport.getHandle()
         else:
             transport.registerProducer(_Flow(self), True)
 

@@ -60,7 +60,10 @@ class Settings:
         "Directory of everything the gateway keeps; from the working directory (Kong: `/usr/local/kong`).",
     )
     log_level: str = setting(
-        values.one_of(*_LOG_LEVELS), "notice", f"Least level that is logged: {', '.join(_LOG_LEVELS)}."
+        values.one_of(*_LOG_LEVELS),
+        "notice",
+        f"Least level that is logged: {', '.join(_LOG_LEVELS)}.",
+        "everything goes to twistd's log",
     )
 
     # -- listening
@@ -151,7 +154,7 @@ class Settings:
     )
     nginx_admin_client_max_body_size: int = setting(values.size, "10m", "The same for the Admin API.")
     nginx_http_client_body_buffer_size: int = setting(
-        values.size, "8k", "Size of a request body up to which it is kept in memory to be sent again."
+        values.size, "128k", "Size of a request body up to which it is kept in memory to be sent again (Kong: 8k)."
     )
     nginx_http_large_client_header_buffers: tuple[int, int] = setting(
         values.buffers,
@@ -174,10 +177,6 @@ class Settings:
     dns_resolver_plugin: str = setting(
         values.token, "system", "Name of the component that resolves names. Ours, not Kong's."
     )
-    plugin_dir: Path | None = setting(
-        values.optional(values.path), "", "Directory with components of your own, one file each. Ours, not Kong's."
-    )
-
     # -- checked and kept, but without effect
 
     dns_resolver: tuple[tuple[str, int], ...] = setting(

@@ -1,0 +1,75 @@
+# What there is to do with a checkout. All that Python needs is put into .venv, in the versions of constraints.txt.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/installed
+SOURCES := twisted_kong twisted/plugins etc benchmarks tests
+
+.PHONY: help run test lint bench lock clean
+
+help:
+	@echo 'make run     a gateway with three demo origins on 127.0.0.1:8000, its Admin API on 127.0.0.1:8001'
+	@echo 'make test    lint, then every test'
+	@echo 'make lint    style, types, and which module may import which'
+	@echo 'make bench   the gateway beside nginx and HAProxy; BENCH="--quick" passes options on'
+	@echo 'make lock    the newest version of everything, into constraints.txt'
+	@echo 'make clean   remove what the others made, the demo'\''s database included'
+
+run: $(INSTALLED)
+	@exec $(BIN)/python etc/demo.py
+
+test: lint
+	$(BIN)/python -m pytest $(TEST)
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+	@unlocked=$$(comm -23 <($(BIN)/pip freeze --all --exclude-editable | LC_ALL=C sort) <(LC_ALL=C sort constraints.txt)); \
+	if [ -n "$$unlocked" ]; then echo "constraints.txt lacks:" $$unlocked >&2; exit 1; fi
+
+# nginx and HAProxy are what we compare with, wrk is what asks. Debian keeps the first two out of people's PATH.
+bench: $(INSTALLED)
+	@etc/apt-install nginx=nginx-light haproxy wrk
+	$(BIN)/python -m benchmarks $(BENCH)
+
+# Made anew as a whole: then it holds what these three files say, and nothing of what they said before.
+$(INSTALLED): pyproject.toml setup.py constraints.txt
+	@$(new_venv)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt pip setuptools
+	@$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $@
+
+lock:
+	@$(new_venv)
+	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip setuptools
+	$(BIN)/pip install --quiet --no-build-isolation -e '.[dev]'
+	$(BIN)/pip freeze --all --exclude-editable > constraints.txt
+	@touch $(INSTALLED)
+
+# The first of $(PYTHON) that is new enough and can make one.
+define new_venv
+	for python in $(PYTHON); do \
+	  if "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then break; fi; \
+	  python=; \
+	done; \
+	if [ -z "$$python" ]; then \
+	  echo 'Python 3.11 or newer with its venv module is needed; looked for: $(PYTHON).' >&2; \
+	  echo 'On Debian: apt-get install python3-venv. Another one: make PYTHON=/path/to/python' >&2; \
+	  exit 1; \
+	fi; \
+	echo "Installing into $(VENV) with $$("$$python" --version)"; \
+	rm -rf $(VENV); \
+	"$$python" -m venv $(VENV)
+endef
+
+clean:
+	rm -rf $(VENV) .run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+	rm -f twisted/plugins/dropin.cache
