@@ -6,13 +6,17 @@ whatever the weights.
 
 The method is earliest deadline first with releases, as periodic tasks are scheduled on one processor. In a cycle
 of W picks a peer of share w owns w windows of W/w picks each; it may be picked once in every window, not before
-the window opens, and whoever's window closes first goes first. The windows of all peers fill the cycle exactly,
-so every deadline is met and each cycle repeats the one before.
+the window opens, and whoever's window closes first goes first. The windows of all peers fill the cycle exactly, so
+each cycle uses every one of them and is the same as the cycle before.
+
+A change of the peers begins a new cycle, in which nobody loses what it has waited for: the first window of a peer
+closes earlier by the picks since it was picked last. Without that a light peer would never be picked where changes
+are frequent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from heapq import heapify, heappop, heappush
 from math import gcd
 
@@ -22,97 +26,86 @@ from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory, IPeer
 from twisted_kong.model.entities import Upstream
 from twisted_kong.model.traffic import Outcome, Pick
 
+_Turn = tuple[int, float, int, int, int]
+"""A peer's current window: (when, end, index, window, cycle).
 
-class _Turn:
-    """A peer's place in the cycle.
-
-    ``share`` windows a cycle; ``cycle`` and ``window`` say which one is its current; ``deadline`` and ``release``
-    are computed from them afresh, so that rounding never adds up and every cycle is the same.
-    """
-
-    __slots__ = ("cycle", "last", "length", "order", "peer", "share", "window")
-
-    def __init__(self, peer: IPeer, share: int, length: int, order: int, last: int) -> None:
-        self.peer = peer
-        self.share = share
-        self.length = length
-        self.order = order
-        self.last = last
-        self.cycle = 0
-        self.window = 0
-
-    def pass_on(self) -> None:
-        """This window has been used: on to the next."""
-        self.window += 1
-        if self.window == self.share:
-            self.window = 0
-            self.cycle += 1
-
-    def release(self) -> int:
-        """The number of the first pick that its current window takes part in."""
-        return self.cycle * self.length + -(-self.window * self.length // self.share)
-
-    def deadline(self) -> tuple[int, float, int, _Turn]:
-        """What turns are compared by; ``order`` is unique, so the turn itself never is."""
-        return (self.cycle, (self.window + 1) / self.share, self.order, self)
+``index`` says whose it is, ``window`` and ``cycle`` which one. Turns are compared by what comes first: ``when`` is the
+cycle of a turn that is open, and the number of the pick that opens one that is not; ``end`` is where in its cycle the
+window closes, computed afresh for each, so that rounding never adds up. No two turns have the same index.
+"""
 
 
 @implementer(IAlgorithm)
 class RoundRobin:
-    """The picks of one upstream. A pick costs O(log peers), a change of the peers O(peers · log peers)."""
+    """The picks of one upstream. A pick costs O(log peers), a change of the peers O(peers)."""
 
     def __init__(self) -> None:
-        self._turns: list[_Turn] = []
-        self._open: list[tuple[int, float, int, _Turn]] = []
-        self._waiting: list[tuple[int, int, _Turn]] = []
-        self._now = 0
+        self._peers: Sequence[IPeer] = ()
+        self._shares: Sequence[int] = ()
+        self._ends: Sequence[float] = ()  # where the first window of each closes
+        self._last: list[int] = []  # the number of each one's last pick, or of the one it joined at
         self._picks = 0
+        self._begin = 0  # the number of the first pick of the first cycle
+        self._length = 0
+        self._open: list[_Turn] = []
+        self._waiting: list[_Turn] = []
 
     def update(self, peers: Iterable[IPeer]) -> None:
         """Start a new cycle over ``peers``; among equals who has waited longest comes first."""
-        last = {turn.peer: turn.last for turn in self._turns}
-        everyone = sorted(enumerate(peers), key=lambda item: (last.get(item[1], 0), item[0]))
-        unit = gcd(*(peer.weight for _, peer in everyone)) or 1
-        length = sum(peer.weight for _, peer in everyone) // unit
-        self._turns = [
-            _Turn(peer, peer.weight // unit, length, order, last.get(peer, 0))
-            for order, (_, peer) in enumerate(everyone)
-        ]
-        self._open = [turn.deadline() for turn in self._turns]
+        now = self._picks
+        last = dict(zip(self._peers, self._last, strict=True))
+        self._peers = peers = list(peers)
+        weights = [peer.weight for peer in peers]
+        unit = gcd(*weights) or 1
+        self._length = length = sum(weights) // unit
+        self._shares = shares = [weight // unit for weight in weights]
+        self._last = [last.get(peer, now) for peer in peers]
+        self._ends = ends = [1 / share - (now - was) / length for share, was in zip(shares, self._last, strict=True)]
+        self._begin = now
+        self._open = [(0, end, index, 0, 0) for index, end in enumerate(ends)]
         heapify(self._open)
         self._waiting = []
-        self._now = 0
 
     def pick(self, pick: Pick) -> IPeer | None:
-        tried = pick.tried
-        skipped: list[_Turn] = []
-        try:
-            while (turn := self._next()) is not None:
-                if turn.peer not in tried:
-                    self._use(turn)
-                    return turn.peer
-                skipped.append(turn)
-            return None
-        finally:
-            for turn in skipped:
-                heappush(self._open, turn.deadline())
-
-    def _next(self) -> _Turn | None:
-        """Take the most urgent turn off the heaps; None when there is no turn left."""
-        waiting = self._waiting
-        now = self._now
+        now = self._picks
+        opened, waiting = self._open, self._waiting
         while waiting and waiting[0][0] <= now:
-            heappush(self._open, heappop(waiting)[2].deadline())
-        if self._open:
-            return heappop(self._open)[3]
-        return heappop(waiting)[2] if waiting else None
+            _, end, index, window, cycle = heappop(waiting)
+            heappush(opened, (cycle, end, index, window, cycle))
+        if opened and not pick.tried:
+            turn = heappop(opened)
+        else:
+            found = self._take(opened, pick.tried) or self._take(waiting, pick.tried)
+            if found is None:
+                return None
+            turn = found
+        _, _, index, window, cycle = turn
+        self._last[index] = self._picks = now + 1
+        share = self._shares[index]
+        window += 1
+        if window == share:
+            window = 0
+            cycle += 1
+            end = self._ends[index]
+        else:
+            end = (window + 1) / share
+        opens = self._begin + cycle * self._length - (-window * self._length // share)
+        heappush(waiting, (opens, end, index, window, cycle))
+        return self._peers[index]
 
-    def _use(self, turn: _Turn) -> None:
-        self._now += 1
-        self._picks += 1
-        turn.last = self._picks
-        turn.pass_on()
-        heappush(self._waiting, (turn.release(), turn.order, turn))
+    def _take(self, turns: list[_Turn], tried: Collection[IPeer]) -> _Turn | None:
+        """The first turn of a peer not in ``tried``, taken out; the others stay."""
+        skipped = []
+        found = None
+        while turns and found is None:
+            turn = heappop(turns)
+            if self._peers[turn[2]] in tried:
+                skipped.append(turn)
+            else:
+                found = turn
+        for turn in skipped:
+            heappush(turns, turn)
+        return found
 
     def done(self, peer: IPeer, outcome: Outcome) -> None:
         """Round robin learns nothing from outcomes."""

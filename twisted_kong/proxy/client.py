@@ -119,7 +119,6 @@ class UpstreamConnection(Wire):
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self.transport.setTcpNoDelay(True)
         attempt = self._attempt
         if attempt is None:
             self.abort()

@@ -73,6 +73,7 @@ class Wire(Protocol):
     def connectionMade(self) -> None:
         transport = self.transport
         if isinstance(transport, TCPConnection) and not transport.TLS:
+            transport.setTcpNoDelay(True)  # or the end of a message waits for the other side's delayed ACK
             transport.bufferSize = READ_SIZE
             self._socket = transport.getHandle()
         else:
