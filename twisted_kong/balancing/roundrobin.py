@@ -42,29 +42,35 @@ class RoundRobin:
     def __init__(self) -> None:
         self._peers: Sequence[IPeer] = ()
         self._shares: Sequence[int] = ()
-        self._ends: Sequence[float] = ()  # where the first window of each closes
-        self._last: list[int] = []  # the number of each one's last pick, or of the one it joined at
+        self._opens: Sequence[int] = ()  # the pick of every cycle that opens the first window of each
+        self._ends: Sequence[float] = ()  # where in every cycle the first window of each closes
+        self._last: list[int] = []  # the number of each one's last pick; they are counted from 1
         self._picks = 0
-        self._begin = 0  # the number of the first pick of the first cycle
+        self._begin = 0  # the picks before the first cycle
         self._length = 0
         self._open: list[_Turn] = []
         self._waiting: list[_Turn] = []
 
     def update(self, peers: Iterable[IPeer]) -> None:
         """Start a new cycle over ``peers``; among equals who has waited longest comes first."""
-        now = self._picks
-        last = dict(zip(self._peers, self._last, strict=True))
+        known = dict(zip(self._peers, self._last, strict=True))
         self._peers = peers = list(peers)
+        self._last = last = [known.get(peer, 0) for peer in peers]
         weights = [peer.weight for peer in peers]
         unit = gcd(*weights) or 1
-        self._length = length = sum(weights) // unit
         self._shares = shares = [weight // unit for weight in weights]
-        self._last = [last.get(peer, now) for peer in peers]
-        self._ends = ends = [1 / share - (now - was) / length for share, was in zip(shares, self._last, strict=True)]
-        self._begin = now
-        self._open = [(0, end, index, 0, 0) for index, end in enumerate(ends)]
+        self._length = length = sum(shares)
+        self._begin = begin = self._picks
+        dues = [was + (length - 1) // share - begin if was else 0 for share, was in zip(shares, last, strict=True)]
+        self._opens = [due if due > 0 else 0 for due in dues]
+        self._ends = [
+            1 / share if due >= 0 else 1 / share + due / length for share, due in zip(shares, dues, strict=True)
+        ]
+        turns = list(zip(self._opens, self._ends, range(len(peers)), strict=True))
+        self._open = [(0, end, index, 0, 0) for opens, end, index in turns if not opens]
+        self._waiting = [(begin + opens, end, index, 0, 0) for opens, end, index in turns if opens]
         heapify(self._open)
-        self._waiting = []
+        heapify(self._waiting)
 
     def pick(self, pick: Pick) -> IPeer | None:
         now = self._picks
@@ -86,11 +92,11 @@ class RoundRobin:
         if window == share:
             window = 0
             cycle += 1
-            end = self._ends[index]
+            opens, end = self._opens[index], self._ends[index]
         else:
+            opens = -(-window * self._length // share)
             end = (window + 1) / share
-        opens = self._begin + cycle * self._length - (-window * self._length // share)
-        heappush(waiting, (opens, end, index, window, cycle))
+        heappush(waiting, (self._begin + cycle * self._length + opens, end, index, window, cycle))
         return self._peers[index]
 
     def _take(self, turns: list[_Turn], tried: Collection[IPeer]) -> _Turn | None:

@@ -4,10 +4,10 @@ What lives here: the grammar of request and response heads (RFC 9112), which fie
 and the rule that anything ambiguous is refused. Pure functions and values; no socket, no clock, no Twisted. What
 must not: decisions about routes, retries or bodies.
 
-Clients and origins repeat themselves, so a parser remembers. A head is split into lines, and a line seen before is
-a `Field` at once: its name in lower case, its rebuilt form, whether it may be passed on. The few fields that may not
-are *special*; what a combination of them means together (`Meaning`) is remembered as well. Nothing is ever passed
-on as it came.
+Clients and origins repeat themselves, so a parser remembers. A head is split into lines, and of a line seen before
+the form it is passed on in is known at once. The few fields that are not passed on just so are *special*
+(`Special`); what a combination of them means together (`Meaning`) is remembered as well. Nothing is ever passed on as
+it came.
 """
 
 from __future__ import annotations
@@ -38,25 +38,27 @@ KNOWN_LINES = 4096
 KNOWN_LINE_SIZE = 256
 
 
-class Field:
-    """One header line: ``name`` in lower case, ``value`` without surrounding blanks, ``line`` as we would write it.
+class Special(bytes):
+    """A field that the gateway itself has to look at; as bytes, what is passed on of it at once: nothing.
 
-    ``special`` says that the gateway itself has to look at the field before it may be passed on, if at all.
+    ``name`` is in lower case, ``value`` without surrounding blanks, ``line`` the line it was.
     """
 
-    __slots__ = ("line", "name", "special", "value")
-
-    def __init__(self, name: bytes, value: bytes, line: bytes, special: bool) -> None:
-        self.name = name
-        self.value = value
-        self.line = line
-        self.special = special
+    name: bytes
+    value: bytes
+    line: bytes
 
 
-class KnownLines(dict[bytes, Field]):
-    """The lines seen before. When full it starts afresh: what is repeated is soon known again.
+def _make_special(name: bytes, value: bytes, line: bytes) -> Special:
+    special = Special()
+    special.name, special.value, special.line = name, value, line
+    return special
 
-    ``special`` are the names of fields that are not passed on as they are; ``rules`` tell of some names what a value
+
+class KnownLines(dict[bytes, bytes]):
+    """Header lines, and what is passed on of them. When full it starts afresh: what is repeated is soon known again.
+
+    ``special`` are the names of fields that are not passed on just so; ``rules`` tell of some names what a value
     becomes when it is passed on, None where it is malformed.
     """
 
@@ -71,7 +73,7 @@ class KnownLines(dict[bytes, Field]):
         self._rules = rules
         self._refuse = refuse
 
-    def __missing__(self, line: bytes) -> Field:
+    def __missing__(self, line: bytes) -> bytes:
         match = _FIELD.fullmatch(line)
         if match is None:
             raise self._refuse("a header line that is no field")
@@ -82,12 +84,15 @@ class KnownLines(dict[bytes, Field]):
         passed = value if rule is None else rule(value)
         if passed is None:
             raise self._refuse(f"the value of {name.decode()} is malformed")
-        field = Field(name, value, b"%b: %b\r\n" % (spelled, passed), name in self._special)
+        if name in self._special:
+            known: bytes = _make_special(name, value, line)
+        else:
+            known = b"%b: %b\r\n" % (spelled, passed)
         if len(line) <= KNOWN_LINE_SIZE:
             if len(self) >= KNOWN_LINES:
                 self.clear()
-            self[line] = field
-        return field
+            self[line] = known
+        return known
 
 
 _CONNECTION_BOUND = frozenset(
@@ -153,7 +158,7 @@ class Meaning:
 
     __slots__ = ("chunked", "dropped", "length", "persistent", "values")
 
-    def __init__(self, special: Iterable[Field], minor: int, refuse: Callable[[str], ProxyError]) -> None:
+    def __init__(self, special: Iterable[Special], minor: int, refuse: Callable[[str], ProxyError]) -> None:
         self.values: dict[bytes, list[bytes]] = {}
         for field in special:
             self.values.setdefault(field.name, []).append(field.value)
@@ -207,7 +212,7 @@ class RequestMeaning(Meaning):
 
     __slots__ = ("claims", "has_body", "host", "hostname")
 
-    def __init__(self, special: Iterable[Field], minor: int, refuse: Callable[[str], ProxyError]) -> None:
+    def __init__(self, special: Iterable[Special], minor: int, refuse: Callable[[str], ProxyError]) -> None:
         super().__init__(special, minor, refuse)
         hosts = self.values.get(b"host", ())
         if len(hosts) != 1 and (minor == 1 or hosts):
@@ -222,52 +227,51 @@ M = TypeVar("M", bound=Meaning)
 
 
 class Memory(Generic[M]):
-    """Turns the lines of heads into fields and their meaning, remembering both."""
+    """Reads the lines of heads, remembering lines and meanings."""
 
     def __init__(
         self,
         special: frozenset[bytes],
         rules: Mapping[bytes, Callable[[bytes], bytes | None]],
-        meaning: Callable[[Iterable[Field], int, Callable[[str], ProxyError]], M],
+        meaning: Callable[[Iterable[Special], int, Callable[[str], ProxyError]], M],
         refuse: Callable[[str], ProxyError],
     ) -> None:
-        self._lines = KnownLines(special, rules, refuse)
-        self._meanings: dict[tuple[int | Field, ...], M] = {}
+        self._known = KnownLines(special, rules, refuse)
+        self._meanings: tuple[dict[tuple[bytes, ...], M], ...] = ({}, {})  # by minor version
         self._meaning = meaning
         self._refuse = refuse
 
     def read(self, lines: list[bytes], minor: int) -> tuple[bytes, M]:
         """The block of lines that are passed on, and what the others mean."""
-        known = self._lines
-        passing = []
-        key: list[int | Field] = [minor]
-        for line in lines:
-            field = known[line]
-            if field.special:
-                key.append(field)
-            else:
-                passing.append(field.line)
-        combination = tuple(key)
-        meaning = self._meanings.get(combination)
+        fields = list(map(self._known.__getitem__, lines))
+        key = tuple([field.line for field in fields if field.__class__ is Special])
+        meaning = self._meanings[minor].get(key)
         if meaning is None:
-            meaning = self._work_out(combination)
+            meaning = self._work_out(key, fields, minor)
         if meaning.dropped:
-            fields = [known[line] for line in lines]
-            passing = [field.line for field in fields if not field.special and field.name not in meaning.dropped]
-        return b"".join(passing), meaning
+            fields = [field for field in fields if field.partition(b":")[0].lower() not in meaning.dropped]
+        return b"".join(fields), meaning
 
-    def _work_out(self, combination: tuple[int | Field, ...]) -> M:
-        minor, *special = combination
-        meaning = self._meaning(special, minor, self._refuse)  # type: ignore[arg-type]  # minor comes first
-        if len(self._meanings) >= KNOWN_LINES:
-            self._meanings.clear()
-        self._meanings[combination] = meaning
+    def _work_out(self, key: tuple[bytes, ...], fields: list[bytes], minor: int) -> M:
+        special = [field for field in fields if isinstance(field, Special)]
+        meaning = self._meaning(special, minor, self._refuse)
+        meanings = self._meanings[minor]
+        if len(meanings) >= KNOWN_LINES:
+            meanings.clear()
+        meanings[key] = meaning
         return meaning
 
     def values(self, lines: list[bytes], name: bytes) -> list[bytes]:
         """All values of the field ``name`` (lower case), in order."""
-        known = self._lines
-        return [field.value for line in lines if (field := known[line]).name == name]
+        found = []
+        for line in lines:
+            field = self._known[line]
+            if isinstance(field, Special):
+                if field.name == name:
+                    found.append(field.value)
+            elif field[: len(name)].lower() == name and field[len(name) : len(name) + 2] == b": ":
+                found.append(field[len(name) + 2 : -2])
+        return found
 
 
 class RequestHead:
