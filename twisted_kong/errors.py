@@ -156,14 +156,19 @@ class InvalidOptions(AdminError):
 
 
 class ForeignKeysUnresolved(AdminError):
-    """A reference by name to an entity that does not exist."""
+    """References by name to entities that do not exist: field → collection and the key that found nothing there."""
 
     code, name = 13, "foreign keys unresolved"
 
-    def __init__(self, field: str, collection: str, key: Mapping[str, Any]) -> None:
-        (by,) = key
-        why = f"the foreign key cannot be resolved with '{braces(key)}' for an existing '{collection}' entity"
-        super().__init__(f"foreign key unresolved ({field}.{by}: {why})", {field: {by: why}})
+    def __init__(self, unresolved: Mapping[str, tuple[str, Mapping[str, Any]]]) -> None:
+        fields = {}
+        for field, (collection, key) in sorted(unresolved.items()):
+            (by,) = key
+            why = f"the foreign key cannot be resolved with '{braces(key)}' for an existing '{collection}' entity"
+            fields[field] = {by: why}
+        items = [f"{field}.{by}: {why}" for field, told in fields.items() for by, why in told.items()]
+        count = "foreign key" if len(items) == 1 else f"{len(items)} foreign keys"
+        super().__init__(f"{count} unresolved ({'; '.join(items)})", fields)
 
 
 def _violations(fields: Mapping[str, Any]) -> str:
@@ -260,13 +265,36 @@ class NoService(ProxyError):
 
 
 class HttpsRequired(ProxyError):
-    """A plain request to a route that takes only https; ``redirect`` is 426 or a redirect status."""
+    """A plain request to a route that takes only https; ``redirect`` is 426 or a redirect status.
+
+    ``by_api`` is told as Kong 0.10 did: in JSON, whatever the client accepts.
+    """
 
     message = "Please use HTTPS protocol"
 
-    def __init__(self, redirect: int) -> None:
+    def __init__(self, redirect: int, *, by_api: bool = False) -> None:
         super().__init__()
         self.status = redirect
+        self.by_api = by_api
+
+
+class Unauthorized(ProxyError):
+    """The request has no key, or one that nobody owns; ``challenge`` tells what would do (RFC 9110 §11.6.1)."""
+
+    status = 401
+
+    def __init__(self, message: str, challenge: bytes) -> None:
+        self.message = message
+        self.challenge = challenge
+        super().__init__()
+
+
+class NoAnonymous(ProxyError):
+    """The consumer taken for those without a key is not there."""
+
+    def __init__(self, name: str) -> None:
+        self.message = f"anonymous consumer {name} is configured but doesn't exist"
+        super().__init__()
 
 
 class NoPeer(ProxyError):

@@ -28,6 +28,7 @@ from twisted.python import usage
 from twisted.python.failure import Failure
 
 from twisted_kong.admin.node import Node
+from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.site import make_admin_site
 from twisted_kong.errors import ComponentError, StartupError
 from twisted_kong.interfaces import IConfigStore
@@ -113,6 +114,7 @@ class GatewayService(Service):
         self._registry = registry
         self._store: IConfigStore
         self._core: ProxyCore
+        self._admin: AdminSite
         self._listeners: list[ProxyListener] = []
         self._ports: list[IListeningPort] = []
 
@@ -137,20 +139,20 @@ class GatewayService(Service):
         names = Names(resolver.build(reactor, settings), reactor)
         self._core = ProxyCore(reactor, settings, gateway, names, Random())
         node = Node(node_id(settings.prefix), settings, self._connections)
-        admin = make_admin_site(store, Schema(registry.algorithms), node, now=time.time, reactor=reactor)
+        self._admin = make_admin_site(store, Schema(registry.algorithms), node, gateway, now=time.time, reactor=reactor)
         for listener in settings.proxy_listen:
             proxy = ProxyListener(self._core, settings)
             self._listeners.append(proxy)
             self._ports.append(listen(reactor, listener, proxy, "proxy_listen"))
         for listener in settings.admin_listen:
-            self._ports.append(listen(reactor, listener, admin, "admin_listen"))
+            self._ports.append(listen(reactor, listener, self._admin, "admin_listen"))
         if settings.inert:
             log.info("settings without effect here: {names}", names=", ".join(settings.inert))
 
     def _connections(self) -> Mapping[str, int]:
         """The counters of ``GET /status``."""
         active = sum(len(listener.connections) for listener in self._listeners)
-        accepted = sum(listener.accepted for listener in self._listeners)
+        accepted = self._admin.accepted + sum(listener.accepted for listener in self._listeners)
         busy = self._core.exchanges
         return {
             "connections_active": active,
@@ -159,7 +161,7 @@ class GatewayService(Service):
             "connections_waiting": max(active - busy, 0),
             "connections_accepted": accepted,
             "connections_handled": accepted,
-            "total_requests": self._core.requests,
+            "total_requests": self._core.requests + self._admin.requests,
         }
 
     def stopService(self) -> Deferred[None]:

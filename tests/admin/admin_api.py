@@ -16,10 +16,12 @@ from zope.interface import implementer
 
 from twisted_kong.admin.node import Node
 from twisted_kong.admin.site import make_admin_site
+from twisted_kong.balancing.roundrobin import RoundRobinFactory
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model.changes import Change
 from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import Snapshot
+from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.settings import Settings
 from twisted_kong.store.memory import MemoryStore
 
@@ -66,14 +68,18 @@ class Conversation:
 
 
 class AdminApi:
-    """An Admin API on a store of its own; ``clock`` is its reactor and its calendar."""
+    """An Admin API on a store and a gateway of its own; ``clock`` is its reactor and its calendar."""
 
     def __init__(self, store: IConfigStore | None = None, settings: Settings | None = None) -> None:
         self.clock: Any = Clock()
         self.clock.advance(1_700_000_000)
         self.store = MemoryStore() if store is None else store
         node = Node(NODE_ID, settings or Settings(), lambda: COUNTS)
-        self.site = make_admin_site(self.store, Schema(), node, now=self.clock.seconds, reactor=self.clock)
+        self.gateway = Gateway({"round-robin": RoundRobinFactory()}, "traditional_compatible")
+        self.store.subscribe(self.gateway.apply)
+        self.site = make_admin_site(
+            self.store, Schema(), node, self.gateway, now=self.clock.seconds, reactor=self.clock
+        )
 
     def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> Conversation:
         """Begin a request; underscores in the names of headers stand for dashes."""

@@ -21,7 +21,8 @@ def test_root(api: AdminApi) -> None:
     assert root["node_id"] == NODE_ID == str(uuid.UUID(NODE_ID))
     assert root["lua_version"].startswith("python 3.")
     assert root["pids"] == {"master": os.getpid(), "workers": [os.getpid()]}
-    assert root["plugins"] == {"available_on_server": {}, "enabled_in_cluster": []}
+    assert root["plugins"]["available_on_server"] == {"key-auth": {"version": "3.9.1", "priority": 1250}}
+    assert root["plugins"]["enabled_in_cluster"] == []
     pending = len(api.clock.getDelayedCalls())
     assert api.get("/")["timers"] == {"running": 0, "pending": pending}
 
@@ -42,9 +43,10 @@ def test_configuration() -> None:
     overrides = {"trusted_ips": "10.0.0.0/8, unix:", "port_maps": "80:8000", "headers": "off", "prefix": "/p"}
     told = describe(load(None, {}, overrides))
     assert (told["trusted_ips"], told["port_maps"], told["headers"]) == (["10.0.0.0/8", "unix:"], {"8000": 80}, [])
-    assert (told["prefix"], told["plugin_dir"], told["log_level"]) == ("/p", None, "notice")
+    assert (told["prefix"], told["nginx_http_charset"], told["log_level"]) == ("/p", "UTF-8", "notice")
     assert (told["database"], told["role"]) == ("sqlite", "traditional")
-    assert (told["router_flavor"], told["plugins"], told["loaded_plugins"]) == ("traditional_compatible", [], {})
+    assert (told["plugins"], told["loaded_plugins"]) == (["key-auth"], {"key-auth": True})
+    assert told["router_flavor"] == "traditional_compatible"
     assert not any(isinstance(value, float) for value in told.values())
 
 

@@ -6,11 +6,26 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
+import pems
 import pytest
 from hypothesis import strategies as st
 
 from twisted_kong.errors import SchemaViolation
-from twisted_kong.model.entities import Entity, Route, Service, Target, Upstream
+from twisted_kong.model.entities import (
+    Api,
+    CaCertificate,
+    Certificate,
+    Consumer,
+    Entity,
+    KeyauthCredential,
+    Plugin,
+    Route,
+    Service,
+    Sni,
+    Target,
+    TargetEntry,
+    Upstream,
+)
 from twisted_kong.model.rules import ALGORITHMS
 from twisted_kong.model.schema import Schema
 from twisted_kong.model.values import PROTOCOLS
@@ -120,6 +135,7 @@ upstream_documents = _documents(
         "healthchecks": checks,
         "host_header": st.none() | host_names,
         "use_srv_name": st.none() | st.booleans(),
+        "client_certificate": st.none() | st.just({"id": make_id(1)}),
     },
 )
 target_documents = _documents(
@@ -132,11 +148,68 @@ target_documents = _documents(
     {"weight": st.integers(0, 65535), "created_at": times | st.floats(1, 2**40).map(lambda n: round(n, 3))},
 )
 
+references = ids.map(lambda id: {"id": id})
+texts = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
+consumer_documents = _documents({"username": texts}, {"custom_id": st.none() | texts})
+credential_documents = _documents(
+    {"consumer": references}, {"key": texts, "ttl": st.none() | st.integers(0, 100_000_000)}
+)
+plugin_documents = _documents(
+    {"name": st.just("key-auth")},
+    {
+        "instance_name": names,
+        "route": st.none() | references,
+        "service": st.none() | references,
+        "config": _records(
+            key_names=st.lists(st.sampled_from(["apikey", "X-Key"]), max_size=3),
+            anonymous=st.none() | texts,
+            hide_credentials=st.booleans(),
+        ),
+        "protocols": st.lists(st.sampled_from(["grpc", "grpcs", "http", "https"]), max_size=3),
+        "enabled": st.booleans(),
+    },
+)
+certificate_documents = st.sampled_from(
+    [
+        {"cert": pems.EC.cert, "key": pems.EC.key},
+        {"cert": pems.EC.cert, "key": pems.EC.key, "cert_alt": pems.RSA.cert, "key_alt": pems.RSA.key},
+    ]
+)
+sni_documents = _documents({"name": host_names, "certificate": references}, {})
+authority_documents = _documents({"cert": st.just(pems.AUTHORITY.cert)}, {})
+entry_documents = _documents(
+    {"upstream": references, "target": host_names, "weight": st.integers(0, 65535)}, {"created_at": times}
+)
+api_documents = _documents(
+    {
+        "name": st.from_regex(r"[A-Za-z0-9._~-]{1,8}", fullmatch=True),
+        "upstream_url": st.tuples(st.sampled_from(["http", "https"]), host_names, paths).map(
+            lambda parts: "{}://{}{}".format(*parts)
+        ),
+        "hosts": st.lists(host_names, min_size=1, max_size=3),
+    },
+    {
+        "uris": st.none() | st.lists(paths, max_size=3),
+        "methods": st.none() | st.lists(st.sampled_from(["GET", "PUT"]), max_size=3),
+        "strip_uri": st.booleans(),
+        "retries": st.integers(0, 32767),
+        "upstream_read_timeout": st.integers(1, 2**31 - 1),
+    },
+)
+
 documents: st.SearchStrategy[tuple[type[Entity], dict[str, Any]]] = st.one_of(
     st.tuples(st.just(Service), service_documents),
     st.tuples(st.just(Route), route_documents | stream_documents),
     st.tuples(st.just(Upstream), upstream_documents),
     st.tuples(st.just(Target), target_documents),
+    st.tuples(st.just(Consumer), consumer_documents),
+    st.tuples(st.just(KeyauthCredential), credential_documents),
+    st.tuples(st.just(Plugin), plugin_documents),
+    st.tuples(st.just(Certificate), certificate_documents),
+    st.tuples(st.just(Sni), sni_documents),
+    st.tuples(st.just(CaCertificate), authority_documents),
+    st.tuples(st.just(TargetEntry), entry_documents),
+    st.tuples(st.just(Api), api_documents),
 )
 """Classes, each with a document that it accepts."""
 

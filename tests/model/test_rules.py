@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from entity_making import NOW, SCHEMA, conditional, fields_of, make_id
 
+from twisted_kong.errors import SchemaViolation
 from twisted_kong.model.entities import Route, Service, Upstream
 from twisted_kong.model.schema import Schema
 
@@ -340,3 +341,41 @@ def test_stranded_fallback() -> None:
     assert fields_of(Upstream, **body, algorithm="least-connections") == conditional(
         "hash_on", hash_fallback="expected one of: none"
     )
+
+
+# -- the order of slots ----------------------------------------------------------------------------------------
+
+REVERSED = [*range(10, 0, -1)]
+MISMATCH = "size mismatch between 'slots' and 'orderlist'"
+
+
+@pytest.mark.parametrize(
+    ("order", "fault"),
+    [
+        ([1, 2, 3], MISMATCH),
+        ([1, *range(1, 10)], "invalid orderlist"),
+        ([*range(10)], "invalid orderlist"),
+        ([1.5, *range(2, 11)], "invalid orderlist"),
+        (["1", *range(2, 11)], "invalid orderlist"),
+        ([True, *range(2, 11)], "invalid orderlist"),
+        ([[], *range(2, 11)], "invalid orderlist"),
+        ({"a": 1}, "expected an array"),
+    ],
+)
+def test_refused_order(order: object, fault: str) -> None:
+    """An order has each slot once."""
+    assert fields_of(Upstream, name="u", slots=10, orderlist=order) == {"orderlist": fault}
+
+
+def test_order() -> None:
+    """An order is kept with its slots, and told only where there is one; an empty one is none."""
+    made = SCHEMA.build(Upstream, {"name": "u", "slots": 10, "orderlist": REVERSED}, now=NOW)
+    assert made.document()["orderlist"] == REVERSED
+    assert SCHEMA.merge(made, {"name": "v"}, now=NOW).orderlist == tuple(REVERSED)
+    assert SCHEMA.merge(made, {"slots": 12, "orderlist": [*range(1, 13)]}, now=NOW).slots == 12
+    nothings: list[object] = [None, [], {}]
+    for nothing in nothings:
+        assert "orderlist" not in SCHEMA.merge(made, {"orderlist": nothing}, now=NOW).document()
+    with pytest.raises(SchemaViolation) as refusal:
+        SCHEMA.merge(made, {"slots": 12}, now=NOW)
+    assert refusal.value.fields == {"orderlist": MISMATCH}

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from entity_making import make_id
@@ -10,8 +10,24 @@ from hypothesis import strategies as st
 
 from twisted_kong.errors import AdminError, ForeignKeyViolation, StillReferenced, UniqueViolation
 from twisted_kong.model.changes import Change
-from twisted_kong.model.entities import COLLECTIONS, Entity, Reference, Route, Service, Target, Upstream
-from twisted_kong.model.snapshot import EMPTY, Changed, Snapshot, diff
+from twisted_kong.model.entities import (
+    COLLECTIONS,
+    CaCertificate,
+    Certificate,
+    Consumer,
+    Entity,
+    KeyauthCredential,
+    Plugin,
+    Reference,
+    Route,
+    Service,
+    Sni,
+    Target,
+    Upstream,
+)
+from twisted_kong.model.snapshot import EMPTY, Changed, Difference, Snapshot, StillMentioned, diff
+
+E = TypeVar("E", bound=Entity)
 
 STAMPS = {"created_at": 1, "updated_at": 1}
 
@@ -34,6 +50,17 @@ def target(number: int, parent: int, text: str = "a:80") -> Target:
     return Target.from_document(body)
 
 
+def entity_of(kind: type[E], number: int, **fields: Any) -> E:
+    """An entity of any kind; references are given as numbers."""
+    parents = {field: {"id": make_id(fields[field])} for field in kind.references if field in fields}
+    return kind.from_document({"id": make_id(number), **STAMPS, **fields, **parents})
+
+
+def plugin(number: int, route: int | None = None, service: int | None = None, **fields: Any) -> Plugin:
+    parents = {field: parent for field, parent in (("route", route), ("service", service)) if parent}
+    return entity_of(Plugin, number, name="key-auth", **parents, **fields)
+
+
 def put(*entities: Entity) -> Change:
     return Change(puts=entities)
 
@@ -44,7 +71,7 @@ def delete(*rows: tuple[str, int]) -> Change:
 
 def test_empty() -> None:
     """The empty snapshot has every collection, and nothing in any; a collection nobody knows is empty, too."""
-    for collection in (*COLLECTIONS, "certificates"):
+    for collection in (*COLLECTIONS, "nothings"):
         assert dict(EMPTY.all(collection)) == {}
     assert EMPTY.generation == 0
     assert EMPTY.get("services", make_id(1)) is None
@@ -141,6 +168,65 @@ def test_cascade() -> None:
     assert made.children("targets", "upstream", make_id(1)) == ()
 
 
+def test_nulls_are_equal_beside_others() -> None:
+    """A plugin stands once in each place, the place of all requests included; names of instances may be missing."""
+    snapshot = EMPTY.with_change(put(service(1), route(1), plugin(1), plugin(2, service=1), plugin(3, 1, 1)))
+    for other in (plugin(9), plugin(9, service=1), plugin(9, 1, 1)):
+        with pytest.raises(UniqueViolation) as refusal:
+            snapshot.with_change(put(other))
+    key = {"name": "key-auth", "route": {"id": make_id(1)}, "service": {"id": make_id(1)}, "consumer": None}
+    assert refusal.value.fields == key
+    assert snapshot.with_change(put(plugin(9, route=1))).all("plugins").keys() > {make_id(9)}
+
+
+def test_instances_have_names() -> None:
+    """The name of an instance is unique, and finds it."""
+    snapshot = EMPTY.with_change(put(service(1), plugin(1, instance_name="a")))
+    assert snapshot.find("plugins", "a") is snapshot.all("plugins")[make_id(1)]
+    with pytest.raises(UniqueViolation, match='instance_name="a"'):
+        snapshot.with_change(put(plugin(2, service=1, instance_name="a")))
+
+
+def test_what_goes_with_what() -> None:
+    """A consumer takes its keys along, a service and a route their plugins, a certificate its server names."""
+    keys = [entity_of(KeyauthCredential, number, consumer=number, key=f"k{number}") for number in (1, 2)]
+    consumers = [entity_of(Consumer, number, username=f"c{number}") for number in (1, 2)]
+    names = [entity_of(Sni, number, name=f"n{number}", certificate=number) for number in (1, 2)]
+    certificates = [entity_of(Certificate, number, cert="", key="") for number in (1, 2)]
+    plugins = [plugin(1, service=1), plugin(2, route=2), plugin(3)]
+    snapshot = EMPTY.with_change(
+        put(*consumers, *keys, *certificates, *names, service(1), service(2), route(2, 2), *plugins)
+    )
+    snapshot = snapshot.with_change(
+        delete(("consumers", 1), ("certificates", 2), ("services", 1), ("routes", 2), ("services", 2))
+    )
+    assert [*snapshot.all("keyauth_credentials")] == [make_id(2)]
+    assert [*snapshot.all("snis")] == [make_id(1)]
+    assert [*snapshot.all("plugins")] == [make_id(3)]
+
+
+@pytest.mark.parametrize("collection", ["services", "upstreams"])
+def test_certificates_in_use(collection: str) -> None:
+    """A certificate that is shown to somebody stays."""
+    user = {"services": service, "upstreams": upstream}[collection](1, client_certificate={"id": make_id(1)})
+    snapshot = EMPTY.with_change(put(entity_of(Certificate, 1, cert="", key=""), user))
+    with pytest.raises(StillReferenced) as refusal:
+        snapshot.with_change(delete(("certificates", 1)))
+    assert refusal.value.message == f"an existing '{collection}' entity references this 'certificates' entity"
+    assert not snapshot.with_change(delete((collection, 1), ("certificates", 1))).all("certificates")
+
+
+def test_authorities_in_use() -> None:
+    """An authority that a service trusts stays; that it is there nobody asks of a service."""
+    snapshot = EMPTY.with_change(put(service(1, ca_certificates=[make_id(1), make_id(2)])))
+    snapshot = snapshot.with_change(put(entity_of(CaCertificate, 1, cert=""), entity_of(CaCertificate, 3, cert="")))
+    with pytest.raises(StillMentioned) as refusal:
+        snapshot.with_change(delete(("ca_certificates", 1)))
+    text = f"ca certificate {make_id(1)} is still referenced by services (id = {make_id(1)})"
+    assert (refusal.value.status, refusal.value.code, refusal.value.message) == (400, 19, text)
+    assert [*snapshot.with_change(delete(("ca_certificates", 3))).all("ca_certificates")] == [make_id(1)]
+
+
 def test_order_within_a_change() -> None:
     """Puts come in order, then deletes in order: parents before children, children deleted before parents."""
     made = EMPTY.with_change(put(service(1), route(1, 1)))
@@ -157,6 +243,25 @@ def test_untouched_mappings_are_shared() -> None:
     assert new.all("targets") is old.all("targets")
     assert new.all("upstreams") is old.all("upstreams")
     assert old.services[make_id(1)].host == "a"
+
+
+def test_siblings_are_shared() -> None:
+    """A change copies the children of the parents it concerns, and of no other."""
+    old = EMPTY.with_change(put(upstream(1), upstream(2), target(1, 1), target(2, 2)))
+    new = old.with_change(put(target(1, 1, "b:80")))
+    one, two = make_id(1), make_id(2)
+    assert new.below("targets", "upstream", two) is old.below("targets", "upstream", two)
+    assert new.below("targets", "upstream", one) is not old.below("targets", "upstream", one)
+    assert old.children("targets", "upstream", one) == (target(1, 1),)
+
+
+def test_diff_of_one_change() -> None:
+    """Of the next snapshot it is known which entities may differ, cascades included; of later ones it is not."""
+    old = EMPTY.with_change(put(upstream(1), target(1, 1), target(2, 1, "b:80"), service(1)))
+    new = old.with_change(Change((service(2),), (("upstreams", make_id(1)),)))
+    assert set(new.touched_since(old, "targets") or ()) == {make_id(1), make_id(2)}
+    assert new.touched_since(old, "routes") == ()
+    assert new.with_change(Change()).touched_since(old, "targets") is None
 
 
 def test_diff() -> None:
@@ -178,6 +283,7 @@ puts = st.one_of(
     st.builds(route, numbers, st.none() | numbers),
     st.builds(lambda n, name: upstream(n, name=name), numbers, st.sampled_from(["u", "v", "w"])),
     st.builds(target, numbers, numbers, st.sampled_from(["a:1", "b:1"])),
+    st.builds(plugin, numbers, st.none() | numbers, st.none() | numbers),
 )
 deletes = st.tuples(st.sampled_from(list(COLLECTIONS)), numbers.map(make_id))
 changes = st.builds(
@@ -251,6 +357,7 @@ def test_diff_names_exactly_the_change(first: Change, second: Change) -> None:
     except AdminError:
         return
     found = diff(old, new)
+    assert parts(found) == parts(diff(old, new.with_change(Change())))
     for collection in COLLECTIONS:
         named = found[collection]
         rows = dict(old.all(collection))
@@ -261,3 +368,11 @@ def test_diff_names_exactly_the_change(first: Change, second: Change) -> None:
         rows.update((entity.id, entity) for entity in (*named.added, *named.changed))
         assert rows == new.all(collection)
         assert (collection in found) == (dict(old.all(collection)) != new.all(collection))
+
+
+def parts(found: Difference) -> dict[str, list[set[str]]]:
+    """What a difference names, in whatever order."""
+    return {
+        name: [{entity.id for entity in part} for part in (changed.added, changed.removed, changed.changed)]
+        for name, changed in found.items()
+    }

@@ -29,7 +29,7 @@ SHAPES: dict[str, Callable[[int], Route]] = {
 
 def examined(router: Router, host: str, path: str) -> int:
     """How many candidates a request meets."""
-    return sum(len(group) for group in router.index.groups(host.encode(), path.encode(), False))
+    return sum(len(group) for group in router.routes.index.groups(host.encode(), path.encode(), False))
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -49,7 +49,7 @@ def test_untouched_routes_are_compiled_once() -> None:
     before = snapshot(*services, *routes)
     old = compile_router(before, FLAVOR)
     new = compile_router(before.with_change(Change(puts=(make_route(7, paths=["/new"]),))), FLAVOR, old)
-    changed = {id for id in old.compiled if new.compiled[id] is not old.compiled[id]}
+    changed = {id for id in old.routes.by_id if new.routes.by_id[id] is not old.routes.by_id[id]}
     assert changed == {routes[7].id}
     assert ask(new, "/new") is not None
     assert ask(new, "/p7") is None
@@ -63,7 +63,9 @@ def test_changed_service_recompiles_its_routes() -> None:
     before = snapshot(*services, *routes)
     old = compile_router(before, FLAVOR)
     new = compile_router(before.with_change(Change(puts=(make_service(1, path="/new"),))), FLAVOR, old)
-    assert {id for id in old.compiled if new.compiled[id] is not old.compiled[id]} == {r.id for r in routes[::2]}
+    assert {id for id in old.routes.by_id if new.routes.by_id[id] is not old.routes.by_id[id]} == {
+        r.id for r in routes[::2]
+    }
     match = ask(new, "/p2/x")
     assert match is not None
     assert match.path == b"/new/x"

@@ -1,17 +1,19 @@
 """The endpoints that every kind of entity has: its collection, one of it, and both below a parent.
 
 What an entity is called, which keys it has and whom it refers to is read off its declaration in
-`twisted_kong.model.entities`; `endpoints` makes of that the paths of Kong. Entities whose paths differ have a module
-of their own.
+`twisted_kong.model.entities`; `endpoints` makes of that the paths of Kong. How an entity is found and written is left
+to its kind (`twisted_kong.admin.kinds`); entities whose paths differ have a module of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 from twisted_kong.admin.answers import EMPTY, Answer, MethodNotAllowed, NotFound
 from twisted_kong.admin.configuration import Configuration, View
+from twisted_kong.admin.kinds import KINDS
 from twisted_kong.admin.paging import page_by_id
 from twisted_kong.admin.request import Call
 from twisted_kong.admin.tree import Endpoint
@@ -22,15 +24,15 @@ from twisted_kong.model.values import is_id
 
 def endpoints(configuration: Configuration, entity: type[Entity]) -> Iterator[tuple[str, Endpoint]]:
     """The paths of such entities: of their own, below each of their parents, and from them to their parents."""
-    name = entity.collection
-    yield f"/{name}", Collection(configuration, entity)
-    yield f"/{name}/{{{name}}}", Item(configuration, entity)
+    one = f"{{{entity.collection}}}"
+    yield f"/{entity.segment}", Collection(configuration, entity)
+    yield f"/{entity.segment}/{one}", Item(configuration, entity)
     for field, foreign in entity.references.items():
-        if parent := COLLECTIONS.get(foreign.collection):
-            above = f"/{parent.collection}/{{{parent.collection}}}/{name}"
-            yield above, Collection(configuration, entity, field)
-            yield f"{above}/{{{name}}}", Item(configuration, entity, field)
-            yield f"/{name}/{{{name}}}/{field}", Parent(configuration, entity, field)
+        parent = COLLECTIONS[foreign.collection]
+        below = f"/{parent.segment}/{{{parent.collection}}}/{entity.segment_below}"
+        yield below, Collection(configuration, entity, field)
+        yield f"{below}/{one}", Item(configuration, entity, field)
+        yield f"/{entity.segment}/{one}/{field}", Parent(configuration, entity, field)
 
 
 class Scope(Endpoint):
@@ -39,6 +41,7 @@ class Scope(Endpoint):
     def __init__(self, configuration: Configuration, entity: type[Entity], below: str = "") -> None:
         self.configuration = configuration
         self.entity = entity
+        self.kind = KINDS[entity.collection]
         self.below = below
 
     def parent(self, view: View, call: Call) -> Entity | None:
@@ -48,8 +51,8 @@ class Scope(Endpoint):
         """
         if not self.below:
             return None
-        parent = COLLECTIONS[self.entity.references[self.below].collection]
-        found = view.find(parent, call.keys[parent.collection])
+        collection = self.entity.references[self.below].collection
+        found = KINDS[collection].find(view, call.keys[collection])
         if found is None:
             raise NotFound
         return found
@@ -65,14 +68,16 @@ class Scope(Endpoint):
         """What the client sent; which parent it belongs to is decided by the path."""
         parent = self.parent(view, call)
         given = {self.below: {"id": parent.id}} if parent else {}
-        return view.data(self.entity, call.document, **given)
+        return self.kind.data(view, call.document, **given)
 
 
 class Listing(Scope):
     """A list to read."""
 
     async def get(self, call: Call) -> Answer:
-        return page_by_id(self.rows(self.configuration.view(), call), call, nested=bool(self.below))
+        view = self.configuration.view()
+        rows = self.rows(view, call)
+        return page_by_id(rows, call, nested=bool(self.below), document=partial(self.kind.document, view))
 
 
 class Collection(Listing):
@@ -80,34 +85,35 @@ class Collection(Listing):
 
     async def post(self, call: Call) -> Answer:
         async with self.configuration.edit() as edit:
-            made = edit.insert(self.entity, self.data(edit, call))
-        return Answer(201, made.document())
+            made = self.kind.insert(edit, self.data(edit, call))
+        return Answer(201, self.kind.document(edit, made))
 
 
 class Item(Scope):
     """One entity."""
 
     async def get(self, call: Call) -> Answer:
-        found = self.find(self.configuration.view(), call)
+        view = self.configuration.view()
+        found = self.find(view, call)
         if found is None:
             raise NotFound
-        return Answer(200, found.document())
+        return Answer(200, self.kind.document(view, found))
 
     async def put(self, call: Call) -> Answer:
         """Replace, or create under the key of the path, which wins over what the document says."""
         async with self.configuration.edit() as edit:
             found = self.find(edit, call)
             data = self.data(edit, call) | self.key(call)
-            made = edit.insert(self.entity, data) if found is None else edit.replace(found, data)
-        return Answer(200, made.document())
+            made = self.kind.insert(edit, data) if found is None else self.kind.replace(edit, found, data)
+        return Answer(200, self.kind.document(edit, made))
 
     async def patch(self, call: Call) -> Answer:
         async with self.configuration.edit() as edit:
             found = self.find(edit, call)
             if found is None:
                 raise NotFound if self.below else EntityNotFound(self.key(call))
-            made = edit.merge(found, self.data(edit, call))
-        return Answer(200, made.document())
+            made = self.kind.merge(edit, found, self.data(edit, call))
+        return Answer(200, self.kind.document(edit, made))
 
     async def delete(self, call: Call) -> Answer:
         """Below a parent only what is there can be deleted; elsewhere what is not there counts as deleted."""
@@ -130,7 +136,7 @@ class Item(Scope):
         :raise NotFound: it belongs to another parent, or there is no such parent.
         """
         parent = self.parent(view, call)
-        found = view.find(self.entity, call.keys[self.entity.collection])
+        found = self.kind.find(view, call.keys[self.entity.collection])
         if found is not None and parent is not None and view.referred(found, self.below) is not parent:
             raise NotFound
         return found
@@ -143,27 +149,29 @@ class Parent(Endpoint):
         self.configuration = configuration
         self.entity = entity
         self.field = field
-        self.referred = COLLECTIONS[entity.references[field].collection]
+        self.kind = KINDS[entity.references[field].collection]
 
     async def get(self, call: Call) -> Answer:
-        return Answer(200, self.existing(self.configuration.view(), call).document())
+        view = self.configuration.view()
+        return Answer(200, self.kind.document(view, self.existing(view, call)))
 
     async def put(self, call: Call) -> Answer:
         """Replace; who refers to nobody gets somebody new to refer to."""
         async with self.configuration.edit() as edit:
             child, found = self.find(edit, call)
-            data = edit.data(self.referred, call.document)
+            data = self.kind.data(edit, call.document)
             if found is not None:
-                made = edit.replace(found, data)
+                made = self.kind.replace(edit, found, data)
             else:
-                made = edit.insert(self.referred, data)
+                made = self.kind.insert(edit, data)
                 edit.merge(child, {self.field: {"id": made.id}})
-        return Answer(200, made.document())
+        return Answer(200, self.kind.document(edit, made))
 
     async def patch(self, call: Call) -> Answer:
         async with self.configuration.edit() as edit:
-            made = edit.merge(self.existing(edit, call), edit.data(self.referred, call.document))
-        return Answer(200, made.document())
+            found = self.existing(edit, call)
+            made = self.kind.merge(edit, found, self.kind.data(edit, call.document))
+        return Answer(200, self.kind.document(edit, made))
 
     async def delete(self, call: Call) -> Answer:
         """Nobody is deleted under the feet of who refers to them."""
@@ -175,7 +183,7 @@ class Parent(Endpoint):
 
         :raise NotFound: there is no such entity.
         """
-        child = view.find(self.entity, call.keys[self.entity.collection])
+        child = KINDS[self.entity.collection].find(view, call.keys[self.entity.collection])
         if child is None:
             raise NotFound
         return child, view.referred(child, self.field)

@@ -16,10 +16,11 @@ from twisted.internet.defer import DeferredLock
 from twisted_kong.admin.codec import Document
 from twisted_kong.errors import ForeignKeysUnresolved, PrimaryKeyViolation
 from twisted_kong.interfaces import IConfigStore
+from twisted_kong.model import history
 from twisted_kong.model.changes import Change
-from twisted_kong.model.entities import COLLECTIONS, Entity, Reference
+from twisted_kong.model.entities import COLLECTIONS, Entity, Reference, Target
 from twisted_kong.model.schema import Schema
-from twisted_kong.model.snapshot import Snapshot
+from twisted_kong.model.snapshot import EMPTY, Snapshot
 from twisted_kong.model.values import is_id
 
 E = TypeVar("E", bound=Entity)
@@ -52,28 +53,33 @@ class View:
 
         What is ``given`` beside wins over what was sent.
 
-        :raise ForeignKeysUnresolved: a reference names nothing.
+        :raise ForeignKeysUnresolved: references name nothing.
         """
-        data = document.tree if document.typed else cast(dict[str, Any], self._schema.coerce(entity, document.tree))
-        return {name: self._reference(entity, name, value) for name, value in {**data, **given}.items()}
+        data = {**self.typed(entity, document), **given}
+        unresolved = {}
+        for field, foreign in entity.references.items():
+            name = COLLECTIONS[foreign.collection].endpoint_key
+            value = data.get(field)
+            if isinstance(value, Mapping) and value.keys() == {name} and isinstance(value[name], str):
+                found = self.snapshot.find(foreign.collection, value[name])
+                if found is None:
+                    unresolved[field] = foreign.collection, value
+                else:
+                    data[field] = {"id": found.id}
+        if unresolved:
+            raise ForeignKeysUnresolved(unresolved)
+        return data
 
-    def _reference(self, entity: type[Entity], field: str, value: Any) -> Any:
-        """``value``, or where it is a reference by name, the one by id."""
-        foreign = entity.references.get(field)
-        parent = COLLECTIONS.get(foreign.collection) if foreign else None
-        if parent is None or not isinstance(value, Mapping) or value.keys() != {parent.endpoint_key}:
-            return value
-        (key,) = value.values()
-        if not isinstance(key, str):
-            return value
-        found = self.snapshot.find(parent.collection, key)
-        if found is None:
-            raise ForeignKeysUnresolved(field, parent.collection, value)
-        return {"id": found.id}
+    def typed(self, entity: type[Entity], document: Document) -> dict[str, Any]:
+        """What a client sent, as data of such an entity: values in their types, references as they are."""
+        return document.tree if document.typed else cast(dict[str, Any], self._schema.coerce(entity, document.tree))
 
 
 class Edit(View):
-    """A change in the making. What is decided here is not seen by `find`."""
+    """A change in the making. What is decided here is not seen by `find` before the change is in force.
+
+    Whatever is decided about a target is noted in the history of its upstream.
+    """
 
     def __init__(self, schema: Schema, snapshot: Snapshot, now: float) -> None:
         super().__init__(schema, snapshot)
@@ -97,14 +103,28 @@ class Edit(View):
 
     def merge(self, entity: E, data: Mapping[str, Any]) -> E:
         """The entity with what ``data`` changes of it. Raises what `replace` does."""
-        return self._put(self._schema.merge(entity, data, now=self._now))
+        made = self._schema.merge(entity, data, now=self._now)
+        if isinstance(entity, Target) and isinstance(made, Target) and entity.target != made.target:
+            self._leave(entity)
+        return self._put(made)
 
     def delete(self, entity: Entity) -> None:
-        self.change = Change(self.change.puts, (*self.change.deletes, (entity.collection, entity.id)))
+        self._add(Change(deletes=((entity.collection, entity.id),)))
+        if isinstance(entity, Target):
+            self._leave(entity)
 
     def _put(self, entity: E) -> E:
-        self.change = Change((*self.change.puts, entity), self.change.deletes)
+        self._add(Change((entity,)))
+        if isinstance(entity, Target):
+            self._add(history.record(self.snapshot, entity, now=self._now))
         return entity
+
+    def _leave(self, target: Target) -> None:
+        """Note in the history that nobody is at this address any more."""
+        self._add(history.record(self.snapshot, target, now=self._now, deleted=True))
+
+    def _add(self, more: Change) -> None:
+        self.change = Change((*self.change.puts, *more.puts), (*self.change.deletes, *more.deletes))
 
 
 class Configuration:
@@ -120,11 +140,15 @@ class Configuration:
         """The configuration as of the last change."""
         return View(self._schema, self._store.snapshot())
 
+    def trial(self) -> Edit:
+        """An edit of an empty configuration, which never comes into force."""
+        return Edit(self._schema, EMPTY, self._now())
+
     @asynccontextmanager
     async def edit(self) -> AsyncIterator[Edit]:
         """The configuration, to be changed by nobody else meanwhile; the change is in force when the block ends.
 
-        A block that raises changes nothing.
+        From then on the edit shows what the change led to. A block that raises changes nothing.
 
         :raise AdminError: the change breaks a uniqueness or a reference.
         """
@@ -133,6 +157,6 @@ class Configuration:
             edit = Edit(self._schema, self._store.snapshot(), self._now())
             yield edit
             if edit.change != Change():
-                await self._store.apply(edit.change)
+                edit.snapshot = await self._store.apply(edit.change)
         finally:
             self._writing.release()

@@ -1,4 +1,4 @@
-"""What the gateway tells of itself: ``/``, ``/status``, ``/endpoints``.
+"""What the gateway tells of itself: ``/``, ``/status``, ``/endpoints``, ``/cluster``.
 
 Clients look here before anything else: what they take the gateway for, and whether it is alive, is decided by these
 documents. Kong's names stay where they mean nothing here (there is no Lua); their values are then ours.
@@ -14,19 +14,25 @@ import socket
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.interfaces import IReactorTime
 
-from twisted_kong import VERSION
+from twisted_kong import KONG_VERSION, VERSION
 from twisted_kong.admin.answers import Answer, Refused
+from twisted_kong.admin.configuration import Configuration
 from twisted_kong.admin.request import Call
-from twisted_kong.admin.tree import Endpoint
+from twisted_kong.admin.tree import WITH_BODY, Endpoint
+from twisted_kong.model.access import PLUGINS
+from twisted_kong.model.entities import Plugin
 from twisted_kong.settings import Listener, Settings, TrustedPeers
 from twisted_kong.settings.declared import DECLARED
 
 UNITS = {"b": 0, "k": 10, "m": 20, "g": 30}
 """By the letter in a query, the power of two."""
+
+AVAILABLE = {"key-auth": {"version": KONG_VERSION, "priority": 1250}}
+"""The plugins there are, with Kong's numbers: the higher the priority, the earlier in a request."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +50,10 @@ class Node:
 
 
 class Root(Endpoint):
-    """``/``: name, version, settings."""
+    """``/``: name, version, settings, plugins."""
 
-    def __init__(self, node: Node, reactor: IReactorTime) -> None:
+    def __init__(self, node: Node, configuration: Configuration, reactor: IReactorTime) -> None:
+        self._configuration = configuration
         self._reactor = reactor
         self._fixed = {
             "tagline": "Welcome to kong",
@@ -56,13 +63,15 @@ class Root(Endpoint):
             "node_id": node.id,
             "lua_version": f"python {platform.python_version()}",
             "pids": {"master": os.getpid(), "workers": [os.getpid()]},
-            "plugins": {"available_on_server": {}, "enabled_in_cluster": []},
             "configuration": describe(node.settings),
         }
 
     async def get(self, call: Call) -> Answer:
         timers = {"running": 0, "pending": len(self._reactor.getDelayedCalls())}
-        return Answer(200, {**self._fixed, "timers": timers})
+        at_work = self._configuration.view().snapshot.all(Plugin.collection).values()
+        names = sorted({cast(Plugin, plugin).name for plugin in at_work})
+        plugins = {"available_on_server": AVAILABLE, "enabled_in_cluster": names}
+        return Answer(200, {**self._fixed, "plugins": plugins, "timers": timers})
 
 
 class Status(Endpoint):
@@ -87,6 +96,30 @@ class Status(Endpoint):
         return Answer(200, {**status, "database": {"reachable": True}})
 
 
+class Cluster(Endpoint):
+    """``/cluster`` of Kong 0.10: the nodes that know one another. There is one."""
+
+    with_body = (*WITH_BODY, "DELETE")
+
+    def __init__(self, node: Node) -> None:
+        self._name = f"{socket.gethostname()}_{node.id}"
+        self._address = ", ".join(map(str, node.settings.proxy_listen))
+
+    async def get(self, call: Call) -> Answer:
+        """The nodes with the ``status`` asked for, if any is: alive, leaving, left or failed."""
+        itself = {"name": self._name, "address": self._address, "status": "alive"}
+        found = [itself] if call.query.get("status", "alive") == "alive" else []
+        return Answer(200, {"data": found, "total": len(found)})
+
+    async def post(self, call: Call) -> Answer:
+        """A node shall join. Nothing comes of it: nodes share what they know through their database alone."""
+        return _noted(call, "address")
+
+    async def delete(self, call: Call) -> Answer:
+        """A node shall leave, and as far as we know it has."""
+        return _noted(call, "name")
+
+
 class Robots(Endpoint):
     """``/robots.txt``: nothing here is for crawlers."""
 
@@ -102,6 +135,13 @@ class Endpoints(Endpoint):
 
     async def get(self, call: Call) -> Answer:
         return Answer(200, {"data": self._paths})
+
+
+def _noted(call: Call, argument: str) -> Answer:
+    """A wish that needs an ``argument``, in the body or in the query."""
+    if not (call.document.tree.get(argument) or call.query.get(argument)):
+        raise Refused(400, f'Missing node "{argument}"')
+    return Answer(200)
 
 
 def resident_memory() -> int:
@@ -131,8 +171,8 @@ def describe(settings: Settings) -> dict[str, Any]:
         "admin_listeners": [_listener(listener) for listener in settings.admin_listen],
         "proxy_listeners": [_listener(listener) for listener in settings.proxy_listen],
         "admin_gui_listeners": [],
-        "plugins": [],
-        "loaded_plugins": {},
+        "plugins": [*PLUGINS],
+        "loaded_plugins": dict.fromkeys(PLUGINS, True),
     }
 
 

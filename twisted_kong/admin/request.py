@@ -36,6 +36,8 @@ class Call:
     """By parameter, what stands for it in the path, percent-decoded."""
     query: Mapping[str, Any]
     document: codec.Document
+    origin: str
+    """Scheme and authority by which the client reached us: ``http://127.0.0.1:8001``."""
 
 
 class AdminRequest(Request):
@@ -46,6 +48,7 @@ class AdminRequest(Request):
     def __init__(self, channel: HTTPChannel, *args: Any, **options: Any) -> None:
         super().__init__(channel, *args, **options)  # type: ignore[no-untyped-call]  # Twisted's
         self._site: AdminSite = channel.site  # type: ignore[attr-defined]  # Site.buildProtocol sets it
+        self._site.requests += 1
         self._began = self._site.reactor.seconds()
         self._body = BytesIO()
         self._size = 0
@@ -78,6 +81,13 @@ class AdminRequest(Request):
         """The last header of this name, its bytes read as Latin-1."""
         value = self.getHeader(name.encode())
         return None if value is None else value.decode("latin-1")
+
+    def origin(self) -> str:
+        """How the client reached us; by the address of the listener where it does not say so (HTTP/1.0)."""
+        here = self.getHost()  # type: ignore[no-untyped-call]  # Twisted's
+        host = self.header("Host") or f"{getattr(here, 'host', 'localhost')}:{getattr(here, 'port', 80)}"
+        scheme = "https" if self.isSecure() else "http"  # type: ignore[no-untyped-call]  # Twisted's
+        return f"{scheme}://{host}"
 
     def put_header(self, name: str, value: str) -> None:
         """Let the answer have this header, and no other of its name; what `header` gave can be given back."""
@@ -125,3 +135,11 @@ class AdminSite(Site):
         )
         self.max_body = max_body
         self.headers = headers
+        self.accepted = 0
+        """The connections there ever were."""
+        self.requests = 0
+        """The requests there ever were, with those under way."""
+
+    def buildProtocol(self, addr: Any) -> Any:
+        self.accepted += 1
+        return super().buildProtocol(addr)  # type: ignore[no-untyped-call]  # Twisted's

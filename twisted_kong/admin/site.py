@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.web.server import Site
 
-from twisted_kong.admin import collections, targets
+from twisted_kong.admin import access, certificates, collections, health, legacy, schemas, targets
 from twisted_kong.admin.configuration import Configuration
-from twisted_kong.admin.node import Endpoints, Node, Robots, Root, Status
+from twisted_kong.admin.health import Balancers
+from twisted_kong.admin.node import Cluster, Endpoints, Node, Robots, Root, Status
 from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.tree import Endpoint, make_tree
 from twisted_kong.interfaces import IConfigStore
@@ -21,25 +21,43 @@ GENERIC = (Service, Route, Upstream)
 
 
 def make_admin_site(
-    store: IConfigStore, schema: Schema, node: Node, *, now: Callable[[], float], reactor: IReactorTime
-) -> Site:
+    store: IConfigStore,
+    schema: Schema,
+    node: Node,
+    balancers: Balancers,
+    *,
+    now: Callable[[], float],
+    reactor: IReactorTime,
+) -> AdminSite:
     """The site that serves the Admin API to whoever reaches it.
 
-    ``now`` gives the seconds since the epoch, for what is created and changed; ``reactor`` measures and times out.
+    ``balancers`` tell how targets are; ``now`` gives the seconds since the epoch, for what is created and changed;
+    ``reactor`` measures and times out.
     """
     settings = node.settings
     return AdminSite(
-        make_tree(endpoints(Configuration(store, schema, now), node, reactor)),
+        make_tree(endpoints(Configuration(store, schema, now), node, balancers, reactor)),
         max_body=settings.nginx_admin_client_max_body_size or float("inf"),
         headers=settings.headers,
         reactor=reactor,
     )
 
 
-def endpoints(configuration: Configuration, node: Node, reactor: IReactorTime) -> Mapping[str, Endpoint]:
+def endpoints(
+    configuration: Configuration, node: Node, balancers: Balancers, reactor: IReactorTime
+) -> Mapping[str, Endpoint]:
     """Every path of the API, and who answers there."""
-    table: dict[str, Endpoint] = {"/": Root(node, reactor), "/status": Status(node)}
+    table: dict[str, Endpoint] = {
+        "/": Root(node, configuration, reactor),
+        "/status": Status(node),
+        "/cluster": Cluster(node),
+    }
     for entity in GENERIC:
         table |= collections.endpoints(configuration, entity)
     table |= targets.endpoints(configuration)
+    table |= health.endpoints(configuration, balancers, node.id)
+    table |= access.endpoints(configuration)
+    table |= certificates.endpoints(configuration)
+    table |= schemas.endpoints(configuration)
+    table |= legacy.endpoints(configuration)
     return {**table, "/endpoints": Endpoints([*table, "/endpoints"]), "/robots.txt": Robots()}

@@ -2,40 +2,64 @@
 
 Posting a target that is there already supersedes it: the newest weight wins, the id stays. A target is found by its
 id, by ``host:port``, or by its host alone where no other target has it. Deleting one that is not there is an error,
-and putting one is changing it: clients find out by the 404 that they have to post it.
+and putting one is changing it: clients find out by the 404 that they have to post it. What clients of Kong 0.10 ask
+for stands beside: the targets that have a weight, and every entry there ever was.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from twisted_kong.admin.answers import Answer, Refused
-from twisted_kong.admin.collections import Collection, Item, Listing
+from twisted_kong.admin.collections import Collection, Item, Listing, Scope
 from twisted_kong.admin.configuration import Configuration, View
 from twisted_kong.admin.paging import page_by_position
 from twisted_kong.admin.request import Call
 from twisted_kong.admin.tree import Endpoint
 from twisted_kong.errors import SchemaViolation
 from twisted_kong.model import hosts
-from twisted_kong.model.entities import Entity, Target
+from twisted_kong.model.entities import Entity, Target, TargetEntry
 from twisted_kong.model.values import is_id
+
+PATH = "/upstreams/{upstreams}/targets"
 
 
 def endpoints(configuration: Configuration) -> Iterator[tuple[str, Endpoint]]:
     """The paths of targets."""
-    path = "/upstreams/{upstreams}/targets"
-    yield path, Targets(configuration, Target, "upstream")
-    yield f"{path}/all", Listing(configuration, Target, "upstream")
-    yield f"{path}/{{targets}}", TargetItem(configuration, Target, "upstream")
+    yield PATH, Targets(configuration, Target, "upstream")
+    yield f"{PATH}/all", Listing(configuration, Target, "upstream")
+    yield f"{PATH}/active", ActiveTargets(configuration, Target, "upstream")
+    yield f"{PATH}/history", History(configuration, TargetEntry, "upstream")
+    yield f"{PATH}/{{targets}}", TargetItem(configuration, Target, "upstream")
 
 
-class Targets(Collection):
+class TargetScope(Scope):
+    """The targets of the upstream that the path names."""
+
+    def newest_first(self, view: View, call: Call) -> Sequence[Target]:
+        """All of them, as clients are used to be given them. Raises what `parent` does."""
+        rows = cast(Iterable[Target], self.rows(view, call))
+        return sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)
+
+    def named(self, view: View, call: Call) -> Target | None:
+        """The target that the path names, by whatever names it; None where there is none.
+
+        :raise Refused: 409, several have this host.
+        """
+        key = call.keys["targets"]
+        found = [row for row in cast(Iterable[Target], self.rows(view, call)) if _is_called(row, key)]
+        if len(found) > 1:
+            names = ", ".join(sorted(row.target for row in found))
+            raise Refused(409, f"several targets have the host '{key}': {names}; name one with its port")
+        return found[0] if found else None
+
+
+class Targets(TargetScope, Collection):
     """The targets of an upstream, newest first."""
 
     async def get(self, call: Call) -> Answer:
-        rows = self.rows(self.configuration.view(), call)
-        return page_by_position(sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True), call)
+        return page_by_position(self.newest_first(self.configuration.view(), call), call)
 
     async def post(self, call: Call) -> Answer:
         """Create, or supersede what is the same target however it is spelled."""
@@ -49,23 +73,30 @@ class Targets(Collection):
         return Answer(201, made.document())
 
 
-class TargetItem(Item):
+class ActiveTargets(Scope):
+    """``…/active``: the targets that have a weight, all on one page, in Kong 0.10's order."""
+
+    async def get(self, call: Call) -> Answer:
+        rows = [row for row in cast(Iterable[Target], self.rows(self.configuration.view(), call)) if row.weight]
+        rows.sort(key=lambda row: row.target, reverse=True)
+        return Answer(200, {"data": [row.document() for row in rows], "total": len(rows)})
+
+
+class History(Scope):
+    """``…/history``: what every write made of a target, newest first, until it is cleaned away."""
+
+    async def get(self, call: Call) -> Answer:
+        return page_by_position([*self.rows(self.configuration.view(), call)][::-1], call)
+
+
+class TargetItem(TargetScope, Item):
     """One target of an upstream."""
 
     async def put(self, call: Call) -> Answer:
         return await self.patch(call)
 
     def find(self, view: View, call: Call) -> Entity | None:
-        """The target that the path names, by whatever names it.
-
-        :raise Refused: 409, several have this host.
-        """
-        key = call.keys["targets"]
-        found = [row for row in self.rows(view, call) if _is_called(cast(Target, row), key)]
-        if len(found) > 1:
-            names = ", ".join(sorted(cast(Target, row).target for row in found))
-            raise Refused(409, f"several targets have the host '{key}': {names}; name one with its port")
-        return found[0] if found else None
+        return self.named(view, call)
 
 
 def _is_called(target: Target, key: str) -> bool:

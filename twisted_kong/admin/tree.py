@@ -34,6 +34,9 @@ UNEXPECTED = Answer(500, {"message": "An unexpected error occurred"})
 class Endpoint:
     """One path. Derived classes define ``async def get(self, call: Call) -> Answer`` and its like."""
 
+    with_body: tuple[str, ...] = WITH_BODY
+    """The methods whose body is read; what comes with others is dropped."""
+
     def handlers(self) -> dict[str, Handler]:
         """By method, what answers it; a HEAD is a GET whose body is not sent."""
         found = {method: getattr(self, method.lower()) for method in METHODS if hasattr(self, method.lower())}
@@ -46,6 +49,7 @@ class Place(Resource):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self._handlers: Mapping[str, Handler] = {}
+        self._with_body = Endpoint.with_body
         self._parameter: tuple[str, Place] | None = None
 
     def follow(self, segment: str) -> Place:
@@ -59,6 +63,7 @@ class Place(Resource):
     def settle(self, endpoint: Endpoint) -> None:
         """Let ``endpoint`` answer here."""
         self._handlers = endpoint.handlers()
+        self._with_body = endpoint.with_body
 
     def getChild(self, path: bytes, request: AdminRequest) -> IResource:
         """An empty segment leads nowhere else, so that a trailing slash changes nothing."""
@@ -89,7 +94,7 @@ class Place(Resource):
         method = request.method.decode("latin-1")
         body = request.body()
         content_type = request.header("Content-Type")
-        announced = method in WITH_BODY and (body or content_type is not None)
+        announced = method in self._with_body and (body or content_type is not None)
         decode = decoder_for(content_type) if announced else None
         if not self._handlers:
             raise NotFound
@@ -104,6 +109,7 @@ class Place(Resource):
             keys=_decoded(request.keys),
             query=decode_query(query),
             document=decode(body) if decode else NOTHING,
+            origin=request.origin(),
         )
         return await self._handlers[method](call)
 

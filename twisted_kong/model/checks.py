@@ -57,6 +57,27 @@ class Brick:
 
 
 @dataclass(frozen=True)
+class Auto:
+    """Metadata of a value that is made where none is given."""
+
+    make: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Metadata of a moment that we note ourselves: how the present, seconds since the epoch, is written."""
+
+    write: Callable[[float], float]
+
+
+class Told:
+    """Metadata for readers of the schema: what Kong says of such a value beside its type, as ``uuid``."""
+
+    def __init__(self, *attributes: str) -> None:
+        self.attributes = attributes
+
+
+@dataclass(frozen=True)
 class Between(Brick):
     """A number within two bounds, both allowed."""
 
@@ -104,6 +125,18 @@ class AtLeast(Brick):
         if len(value) >= self.length:
             return value
         raise refused(f"length must be at least {self.length}")
+
+
+@dataclass(frozen=True)
+class StartsWith(Brick):
+    """A text with this beginning."""
+
+    prefix: str
+
+    def check(self, value: str) -> str:
+        if value.startswith(self.prefix):
+            return value
+        raise refused(f"should start with: {self.prefix}")
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a configuration consists of: services, routes, upstreams, targets.
+"""What a configuration consists of: services, routes, upstreams, targets; other kinds have modules of their own.
 
 An entity is declared once: its fields with their types and defaults, its keys, its references, the rules between
 its fields. Everything else (schema, snapshot, store, Admin API) is written for all of them and reads this. Entities are
@@ -10,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any
 
-from twisted_kong.model import fields, hosts
+from twisted_kong.model import hosts
+from twisted_kong.model.access import Consumer, KeyauthCredential, Plugin
+from twisted_kong.model.certificates import CaCertificate, Certificate, Sni
 from twisted_kong.model.checks import AtLeast, Between, Named, OneOf, Spelling
-from twisted_kong.model.records import Endpoint, Foreign, HealthChecks, Record, Reference
+from twisted_kong.model.entity import Entity
+from twisted_kong.model.legacy import Api
+from twisted_kong.model.records import Endpoint, Foreign, HealthChecks, Mentions, Reference, Timeouts
 from twisted_kong.model.rules import (
     ROUTE_RULES,
     SERVICE_RULES,
     UPSTREAM_RULES,
-    Rule,
     couple,
     expand_url,
     keep_grpc_paths,
@@ -41,10 +44,8 @@ from twisted_kong.model.values import (
     Port,
     Protocol,
     RoutePath,
-    Seconds,
     Set,
     String,
-    Tag,
     Timeout,
     UpstreamName,
     WildcardHost,
@@ -52,61 +53,24 @@ from twisted_kong.model.values import (
     exclusive,
 )
 
-__all__ = ["COLLECTIONS", "Entity", "Reference", "Route", "Service", "Target", "Timeouts", "Upstream"]
-
-
-class Entity(Record):
-    """What all entities share. Times are seconds since the epoch, whole ones except for targets."""
-
-    collection: ClassVar[str]
-    """Kong's plural: the segment of the URL, the key in declarative documents."""
-    endpoint_key: ClassVar[str | None] = "name"
-    """The field by which a URL may name one, beside ``id``."""
-    unique: ClassVar[tuple[tuple[str, ...], ...]] = (("name",),)
-    """Fields whose values no two entities share; nulls are never the same."""
-    references: ClassVar[Mapping[str, Foreign]] = MappingProxyType({})
-    """The fields that hold a `Reference`, read off their annotations."""
-    shorthands: ClassVar[tuple[str, ...]] = ()
-    """Texts in the input that decide other fields, by `settle`."""
-    rules: ClassVar[tuple[Rule, ...]] = ()
-    """What must hold between fields, in the order in which it is told."""
-
-    id: Id
-    created_at: Seconds
-    updated_at: Seconds
-    tags: Set[Tag] | None = None
-
-    @classmethod
-    def __pydantic_init_subclass__(cls, **_: Any) -> None:
-        cls.references = MappingProxyType(
-            {
-                name: brick
-                for name, shape in fields.shapes(cls).items()
-                for brick in shape.bricks
-                if isinstance(brick, Foreign)
-            }
-        )
-
-    @classmethod
-    def settle(cls, whole: dict[str, Any], given: Mapping[str, Any], algorithms: tuple[str, ...]) -> None:
-        """Let fields of ``given``, what the client sent, decide others in ``whole``, what it would come to."""
-
-    def document(self) -> dict[str, Any]:
-        """Every field as JSON has it, null where unset: what the Admin API prints and the store keeps."""
-        return self.model_dump(mode="json")
-
-    @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> Self:
-        """The entity that `document` wrote, taken at its word; nothing is checked again."""
-        return fields.revive(cls, document)
-
-
-class Timeouts(NamedTuple):
-    """Seconds."""
-
-    connect: float
-    write: float
-    read: float
+__all__ = [
+    "COLLECTIONS",
+    "Api",
+    "CaCertificate",
+    "Certificate",
+    "Consumer",
+    "Entity",
+    "KeyauthCredential",
+    "Plugin",
+    "Reference",
+    "Route",
+    "Service",
+    "Sni",
+    "Target",
+    "TargetEntry",
+    "Timeouts",
+    "Upstream",
+]
 
 
 class Service(Entity):
@@ -128,7 +92,7 @@ class Service(Entity):
     client_certificate: Annotated[Reference | None, Foreign("certificates")] = None
     tls_verify: bool | None = None
     tls_verify_depth: Annotated[Integer, Between(0, 64)] | None = None
-    ca_certificates: Array[Id] | None = None
+    ca_certificates: Annotated[Array[Id] | None, Mentions("ca_certificates")] = None
     enabled: bool = True
 
     @classmethod
@@ -177,7 +141,7 @@ HashInput = Annotated[str, OneOf(*HASH_INPUTS)]
 class Upstream(Entity):
     """A virtual host: targets, and how the traffic is spread over them.
 
-    ``slots`` is validated and kept for its clients; it never limits how many targets work.
+    ``slots`` and ``orderlist`` are validated and kept for their clients; they never limit how many targets work.
     """
 
     collection = "upstreams"
@@ -201,10 +165,20 @@ class Upstream(Entity):
     host_header: HostPort | None = None
     client_certificate: Annotated[Reference | None, Foreign("certificates")] = None
     use_srv_name: bool | None = False
+    orderlist: Array[Integer] | None = None
 
     @classmethod
     def settle(cls, whole: dict[str, Any], given: Mapping[str, Any], algorithms: tuple[str, ...]) -> None:
         couple(whole, given, algorithms)
+        if whole.get("orderlist") in ([], {}):
+            whole["orderlist"] = None
+
+    def document(self) -> dict[str, Any]:
+        """Every field; ``orderlist``, which only clients of 0.10 know, only where it is set."""
+        document = super().document()
+        if self.orderlist is None:
+            del document["orderlist"]
+        return document
 
 
 class Target(Entity):
@@ -234,7 +208,36 @@ class Target(Entity):
         return hosts.split(self.target)
 
 
-COLLECTIONS: Mapping[str, type[Entity]] = MappingProxyType(
-    {entity.collection: entity for entity in (Service, Route, Upstream, Target)}
+class TargetEntry(Entity):
+    """What one write made of a target, as Kong 0.10 kept its targets; weight 0 where it was deleted.
+
+    The targets are the present. The entries tell the past and decide nothing; see `twisted_kong.model.history`.
+    """
+
+    collection = "target_history"
+    endpoint_key = None
+    unique = ()
+
+    created_at: Milliseconds
+    updated_at: Milliseconds
+    upstream: Annotated[Reference, Foreign("upstreams", on_delete="cascade")]
+    target: HostAndPort
+    weight: Annotated[Integer, Between(0, 65535)]
+
+
+_KINDS: tuple[type[Entity], ...] = (
+    Certificate,
+    Sni,
+    CaCertificate,
+    Service,
+    Route,
+    Consumer,
+    KeyauthCredential,
+    Plugin,
+    Upstream,
+    Target,
+    TargetEntry,
+    Api,
 )
+COLLECTIONS: Mapping[str, type[Entity]] = MappingProxyType({entity.collection: entity for entity in _KINDS})
 """All kinds of entities, parents before their children."""

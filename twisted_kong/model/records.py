@@ -7,7 +7,7 @@ in `twisted_kong.model.entities`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
@@ -55,6 +55,21 @@ class Foreign:
 
     collection: str
     on_delete: Literal["restrict", "cascade"] = "restrict"
+
+
+@dataclass(frozen=True)
+class Mentions:
+    """Metadata of a list of ids: the collection they are of. They need not be there, but what is mentioned stays."""
+
+    collection: str
+
+
+class Timeouts(NamedTuple):
+    """How long a connection to where requests go may take, in seconds."""
+
+    connect: float
+    write: float
+    read: float
 
 
 class Endpoint(Record):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from twisted_kong.model.checks import REQUIRED, one_of
@@ -17,50 +18,105 @@ from twisted_kong.model.values import PROTOCOLS
 ENTITY = "@entity"
 
 Values = Mapping[str, Any]
-Rule = Callable[[Values], Iterable[tuple[str, str]]]
-Check = Callable[[Any], str | None]
+Faults = Iterable[tuple[str, str]]
+Rule = Callable[[Values], Faults]
 
 
-def when(field: str, holds: Callable[[Any], bool], then: str, check: Check) -> Rule:
-    """If ``field`` is so, ``check`` must have nothing against the value of ``then``."""
+class Declared:
+    """A rule that says of itself what Kong's schema documents say of it."""
 
-    def rule(values: Values) -> Iterator[tuple[str, str]]:
-        if holds(values[field]) and (text := check(values[then])):
-            yield ENTITY, f"failed conditional validation given value of field '{field}'"
-            yield then, text
+    def __call__(self, values: Values) -> Faults:
+        raise NotImplementedError
 
-    return rule
+    def described(self) -> dict[str, Any]:
+        """Kong's name of the rule, and its terms."""
+        raise NotImplementedError
 
 
-def distinct(*names: str) -> Rule:
+@dataclass(frozen=True)
+class Check:
+    """Something a value is or is not: ``against`` tells what speaks against a value, or None; ``terms`` are Kong's."""
+
+    against: Callable[[Any], str | None]
+    terms: Mapping[str, Any]
+
+    def holds(self, value: object) -> bool:
+        return self.against(value) is None
+
+
+@dataclass(frozen=True)
+class When(Declared):
+    """If ``field`` is ``so``, then the value of another field must be ``right``."""
+
+    field: str
+    so: Check
+    then: str
+    right: Check
+
+    def __call__(self, values: Values) -> Faults:
+        if self.so.holds(values[self.field]) and (text := self.right.against(values[self.then])):
+            yield ENTITY, f"failed conditional validation given value of field '{self.field}'"
+            yield self.then, text
+
+    def described(self) -> dict[str, Any]:
+        terms = {"if_field": self.field, "if_match": self.so.terms}
+        return {"conditional": {**terms, "then_field": self.then, "then_match": self.right.terms}}
+
+
+class Distinct(Declared):
     """Two fields, where both are set, differ."""
 
-    def rule(values: Values) -> Iterator[tuple[str, str]]:
-        first, second = (values[name] for name in names)
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def __call__(self, values: Values) -> Faults:
+        first, second = (values[name] for name in self.names)
         if first is not None and first == second:
-            yield ENTITY, f"values of these fields must be distinct: {_quoted(names)}"
+            yield ENTITY, f"values of these fields must be distinct: {_quoted(self.names)}"
 
-    return rule
-
-
-def among(*choices: str) -> Callable[[Any], bool]:
-    return lambda value: value in choices
+    def described(self) -> dict[str, Any]:
+        return {"distinct": [*self.names]}
 
 
-def beyond(*choices: str) -> Callable[[Any], bool]:
-    return lambda value: value not in choices
+class Some(Declared):
+    """At least one of a few fields is set."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def __call__(self, values: Values) -> Faults:
+        if all(values[name] is None for name in self.names):
+            yield ENTITY, f"at least one of these fields must be non-empty: {_quoted(self.names)}"
+
+    def described(self) -> dict[str, Any]:
+        return {"at_least_one_of": [*self.names]}
 
 
-def required(value: object) -> str | None:
-    return REQUIRED if value is None else None
+class Together(Declared):
+    """All of a few fields are set, or none."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def __call__(self, values: Values) -> Faults:
+        if len({values[name] is None for name in self.names}) > 1:
+            yield ENTITY, f"all or none of these fields must be set: {_quoted(self.names)}"
+
+    def described(self) -> dict[str, Any]:
+        return {"mutually_required": [*self.names]}
 
 
-def null(value: object) -> str | None:
-    return None if value is None else "value must be null"
+def among(*choices: str) -> Check:
+    return Check(lambda value: None if value in choices else one_of(choices), {"one_of": [*choices]})
 
 
-def only(*choices: str) -> Check:
-    return lambda value: None if value in choices else one_of(choices)
+def beyond(*choices: str) -> Check:
+    against = f"expected none of: {', '.join(choices)}"
+    return Check(lambda value: against if value in choices else None, {"not_one_of": [*choices]})
+
+
+GIVEN = Check(lambda value: REQUIRED if value is None else None, {"required": True})
+NULL = Check(lambda value: None if value is None else "value must be null", {"eq": None})
 
 
 def _quoted(names: Iterable[str]) -> str:
@@ -70,9 +126,9 @@ def _quoted(names: Iterable[str]) -> str:
 # -- services --------------------------------------------------------------------------------------------------
 
 SERVICE_RULES: tuple[Rule, ...] = (
-    when("protocol", among("tcp", "tls", "udp", "grpc", "grpcs"), "path", null),
+    When("protocol", among("tcp", "tls", "udp", "grpc", "grpcs"), "path", NULL),
     *(
-        when("protocol", beyond("https", "tls"), field, null)
+        When("protocol", beyond("https", "tls"), field, NULL)
         for field in ("client_certificate", "tls_verify", "tls_verify_depth", "ca_certificates")
     ),
 )
@@ -121,7 +177,7 @@ def keep_grpc_paths(whole: dict[str, Any]) -> None:
         whole["strip_path"] = False
 
 
-def known_protocol(values: Values) -> Iterator[tuple[str, str]]:
+def known_protocol(values: Values) -> Faults:
     """What a route may say depends on its protocols: at least one must be known."""
     protocols = values["protocols"]
     if isinstance(protocols, (list, tuple)) and not _known(protocols):
@@ -148,7 +204,7 @@ _MATCHERS = (
 _WITH_SNI = ("grpcs", "https", "tls", "tls_passthrough")
 
 
-def fit_protocols(values: Values) -> Iterator[tuple[str, str]]:
+def fit_protocols(values: Values) -> Faults:
     """Fields that make no sense for the protocols are not set."""
     protocols = set(_known(values["protocols"]))
     for family, told, foreign in _FAMILIES:
@@ -163,7 +219,7 @@ def fit_protocols(values: Values) -> Iterator[tuple[str, str]]:
         yield "snis", "length must be 0"
 
 
-def match_something(values: Values) -> Iterator[tuple[str, str]]:
+def match_something(values: Values) -> Faults:
     """A route without a matcher would take every request; empty lists match nothing."""
     protocols = set(_known(values["protocols"]))
     if "tls_passthrough" in protocols:
@@ -184,17 +240,28 @@ ROUTE_RULES: tuple[Rule, ...] = (known_protocol, fit_protocols, match_something)
 
 def _named_input(hash_input: str) -> Iterator[Rule]:
     for field in ("hash_on", "hash_fallback"):
-        yield when(field, among(hash_input), f"{field}_{hash_input}", required)
+        yield When(field, among(hash_input), f"{field}_{hash_input}", GIVEN)
+
+
+def each_slot_once(values: Values) -> Faults:
+    """The order of 0.10: every slot from the first to the last, once."""
+    order, slots = values["orderlist"], values["slots"]
+    if not isinstance(order, (list, tuple)) or not isinstance(slots, int):
+        return
+    if len(order) != slots:
+        yield "orderlist", "size mismatch between 'slots' and 'orderlist'"
+    elif not all(type(slot) in (int, float) for slot in order) or set(order) != set(range(1, slots + 1)):
+        yield "orderlist", "invalid orderlist"
 
 
 def _other_inputs(hash_on: str, *fallbacks: str) -> Rule:
-    return when("hash_on", among(hash_on), "hash_fallback", only(*fallbacks))
+    return When("hash_on", among(hash_on), "hash_fallback", among(*fallbacks))
 
 
 UPSTREAM_RULES: tuple[Rule, ...] = (
     *_named_input("header"),
-    when("hash_on", among("cookie"), "hash_on_cookie", required),
-    when("hash_fallback", among("cookie"), "hash_on_cookie", required),
+    When("hash_on", among("cookie"), "hash_on_cookie", GIVEN),
+    When("hash_fallback", among("cookie"), "hash_on_cookie", GIVEN),
     _other_inputs("none", "none"),
     _other_inputs("cookie", "none"),
     _other_inputs("consumer", "none", "ip", "header", "cookie", "path", "query_arg", "uri_capture"),
@@ -202,9 +269,10 @@ UPSTREAM_RULES: tuple[Rule, ...] = (
     _other_inputs("path", "none", "consumer", "header", "cookie", "query_arg", "ip", "uri_capture"),
     *_named_input("query_arg"),
     *_named_input("uri_capture"),
-    distinct("hash_on_header", "hash_fallback_header"),
-    distinct("hash_on_query_arg", "hash_fallback_query_arg"),
-    distinct("hash_on_uri_capture", "hash_fallback_uri_capture"),
+    Distinct("hash_on_header", "hash_fallback_header"),
+    Distinct("hash_on_query_arg", "hash_fallback_query_arg"),
+    Distinct("hash_on_uri_capture", "hash_fallback_uri_capture"),
+    each_slot_once,
 )
 
 ALGORITHMS = ("consistent-hashing", "least-connections", "round-robin", "latency")

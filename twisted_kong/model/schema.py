@@ -7,19 +7,18 @@ enforced by `twisted_kong.model.snapshot`.
 from __future__ import annotations
 
 import re
-import uuid
-from collections.abc import Collection, Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache, partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from twisted_kong.errors import InvalidPrimaryKey, InvalidUniqueKey, SchemaViolation, braces
-from twisted_kong.model.checks import said
+from twisted_kong.model.checks import Auto, Stamp, said
 from twisted_kong.model.entities import Entity
 from twisted_kong.model.fields import Shape, reader, shapes
 from twisted_kong.model.records import CHECKS
-from twisted_kong.model.rules import ALGORITHMS, ENTITY
+from twisted_kong.model.rules import ALGORITHMS, ENTITY, Rule
 from twisted_kong.model.values import is_id
 
 E = TypeVar("E", bound=Entity)
@@ -51,19 +50,27 @@ class Schema:
 
         :raise SchemaViolation: with every fault of every field and every broken rule.
         """
-        return self._make(entity, dict(data), data, {"id": str(uuid.uuid4()), "created_at": _stamp(entity, now)}, now)
+        made = self._make(entity, dict(data), data, now)
+        violations: Tree = {}
+        _overlay(violations, entity.first_rules, dict(made))
+        if violations:
+            raise SchemaViolation(violations)
+        return made
 
     def merge(self, entity: E, data: Mapping[str, Any], *, now: float) -> E:
         """``data`` laid over ``entity``: records merge at every depth, lists and maps are replaced, null clears.
 
-        A valid ``id`` in the data is ignored.
+        Its id and the time of its creation are not cleared, and a valid ``id`` in the data is ignored.
 
         :raise SchemaViolation: what results is not valid as a whole.
         """
         whole = _merged(type(entity), entity.document(), data)
-        if isinstance(whole["id"], str) and is_id(whole["id"]):
+        id = whole["id"]
+        if id is None or (isinstance(id, str) and is_id(id)):
             whole["id"] = entity.id
-        return self._make(type(entity), whole, data, {"id": entity.id, "created_at": entity.created_at}, now)
+        if whole["created_at"] is None:
+            whole["created_at"] = entity.created_at
+        return self._make(type(entity), whole, data, now)
 
     def replace(self, entity: E, data: Mapping[str, Any], *, now: float) -> E:
         """A new entity in the place of ``entity``: its id stays, all else is as `build` makes it."""
@@ -86,24 +93,22 @@ class Schema:
         except ValidationError as error:
             raise InvalidUniqueKey(name, said(error.errors(include_url=False)[0])) from None
 
-    def _make(
-        self, entity: type[E], whole: dict[str, Any], given: Mapping[str, Any], auto: Mapping[str, Any], now: float
-    ) -> E:
+    def _make(self, entity: type[E], whole: dict[str, Any], given: Mapping[str, Any], now: float) -> E:
         _check_shorthands(entity, given)
         entity.settle(whole, given, self.algorithms)
-        for name, value in auto.items():
+        for name, make in _makers(entity).items():
             if whole.get(name) is None:
-                whole[name] = value
-        whole["updated_at"] = _stamp(entity, now)
+                whole[name] = make(now)
+        whole["updated_at"] = _makers(entity)["updated_at"](now)
         made: E | None = None
         violations: Tree = {}
         try:
             made = entity.model_validate(whole, context={"algorithms": self.algorithms, "checks": self.checks})
         except ValidationError as error:
             violations = _tree(error)
-        _overlay(violations, entity, {**_defaults(entity), **whole})
+        _overlay(violations, entity.rules, {**_defaults(entity), **whole})
         if made is None or violations:
-            raise SchemaViolation(violations)
+            raise SchemaViolation(_as_told(entity, violations))
         return made
 
 
@@ -111,9 +116,21 @@ def _extended(own: tuple[str, ...], more: Collection[str]) -> tuple[str, ...]:
     return (*own, *sorted(set(more) - set(own)))
 
 
-def _stamp(entity: type[Entity], now: float) -> float:
-    """The time as the entity keeps it: whole seconds, or milliseconds."""
-    return int(now) if shapes(entity)["created_at"].kind == "integer" else round(now, 3)
+@cache
+def _makers(entity: type[Entity]) -> Mapping[str, Callable[[float], Any]]:
+    """The fields that are made where they are not given, and how, at so many seconds since the epoch."""
+    found: dict[str, Callable[[float], Any]] = {}
+    for name, shape in shapes(entity).items():
+        for brick in shape.bricks:
+            if isinstance(brick, Stamp):
+                found[name] = brick.write
+            elif isinstance(brick, Auto):
+                found[name] = partial(_made, brick)
+    return found
+
+
+def _made(auto: Auto, _: float) -> Any:
+    return auto.make()
 
 
 # -- validation ------------------------------------------------------------------------------------------------
@@ -135,9 +152,9 @@ def _defaults(entity: type[Entity]) -> Mapping[str, Any]:
     return {name: None if field.is_required() else field.get_default() for name, field in entity.model_fields.items()}
 
 
-def _overlay(violations: Tree, entity: type[Entity], values: Mapping[str, Any]) -> None:
+def _overlay(violations: Tree, rules: Iterable[Rule], values: Mapping[str, Any]) -> None:
     """Lay the rules that ``values`` break over the faults of single fields."""
-    for rule in entity.rules:
+    for rule in rules:
         for field, text in rule(values):
             if field == ENTITY:
                 violations.setdefault(ENTITY, []).append(text)
@@ -154,6 +171,13 @@ def _tree(error: ValidationError) -> Tree:
             here = here.setdefault(step, {})
         here[last] = [said(fault)] if last == ENTITY else said(fault)
     return {str(name): _listed(part) for name, part in found.items()}
+
+
+def _as_told(entity: type[Entity], violations: Tree) -> Tree:
+    """The faults of whole fields in the words of this kind."""
+    return {
+        field: entity.told(field, found) if isinstance(found, str) else found for field, found in violations.items()
+    }
 
 
 def _listed(part: Any) -> Any:

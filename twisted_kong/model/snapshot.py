@@ -7,17 +7,32 @@ keys and references.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
-from twisted_kong.errors import ForeignKeyViolation, StillReferenced, UniqueViolation
+from twisted_kong.errors import AdminError, ForeignKeyViolation, StillReferenced, UniqueViolation
 from twisted_kong.model.changes import Change
 from twisted_kong.model.entities import COLLECTIONS, Entity, Reference, Route, Service, Target, Upstream
+from twisted_kong.model.fields import shapes
+from twisted_kong.model.layered import copy_of
+from twisted_kong.model.records import Mentions
 
-Rows = dict[str, Entity]
+Rows = MutableMapping[str, Entity]
 """id → entity, in the order of creation."""
 Key = tuple[object, ...]
+Touched = dict[str, dict[str, None]]
+"""collection → the ids of what was put or deleted, in that order."""
+
+
+class StillMentioned(AdminError):
+    """The deletion of an authority that services trust."""
+
+    code, name = 19, "referenced by others"
+
+    def __init__(self, id: str, by: Entity) -> None:
+        super().__init__(f"ca certificate {id} is still referenced by {by.collection} (id = {by.id})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +49,26 @@ class _Table:
 
     def copy(self) -> _Table:
         return _Table(
-            dict(self.rows),
-            {names: dict(index) for names, index in self.keys.items()},
-            {field: dict(index) for field, index in self.children.items()},
+            copy_of(self.rows),
+            {names: index.copy() for names, index in self.keys.items()},
+            {field: index.copy() for field, index in self.children.items()},
         )
 
 
 class Snapshot:
     """All entities, by id, by unique key and by parent. Never changes; `with_change` makes the next one."""
 
-    __slots__ = ("_tables", "generation")
+    __slots__ = ("_before", "_itself", "_tables", "_touched", "generation")
 
-    def __init__(self, generation: int, tables: Mapping[str, _Table]) -> None:
+    def __init__(
+        self, generation: int, tables: Mapping[str, _Table], before: object = None, touched: Touched | None = None
+    ) -> None:
         self.generation = generation
         """Grows by one with every change."""
         self._tables = tables
+        self._itself = object()  # stands for this snapshot in the next one, which must not keep this one alive
+        self._before = before
+        self._touched = touched or {}
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(table.rows)} {name}" for name, table in self._tables.items())
@@ -84,7 +104,7 @@ class Snapshot:
         name = COLLECTIONS[collection].endpoint_key
         return self.find_unique(collection, **{name: key}) if name else None
 
-    def find_unique(self, collection: str, **key: str) -> Entity | None:
+    def find_unique(self, collection: str, **key: str | None) -> Entity | None:
         """The entity with these values of unique fields: ``find_unique("targets", target="a:80", upstream=id)``.
 
         The fields are named in the order in which the entity declares them.
@@ -93,9 +113,17 @@ class Snapshot:
         """
         return self._tables[collection].keys[tuple(key)].get(tuple(key.values()))
 
+    def below(self, collection: str, field: str, parent_id: str) -> Mapping[str, Entity]:
+        """id → entity of those whose ``field`` refers to this parent, in the order of their creation."""
+        return self._tables[collection].children[field].get(parent_id, {})
+
     def children(self, collection: str, field: str, parent_id: str) -> tuple[Entity, ...]:
-        """The entities whose ``field`` refers to this parent, in the order of their creation."""
-        return tuple(self._tables[collection].children[field].get(parent_id, {}).values())
+        """The same entities without their ids."""
+        return tuple(self.below(collection, field, parent_id).values())
+
+    def touched_since(self, old: Snapshot, collection: str) -> Iterable[str] | None:
+        """The ids that the change from ``old`` to this snapshot may concern; None if more than one lies between."""
+        return self._touched.get(collection, ()) if self._before is old._itself else None
 
     def with_change(self, change: Change) -> Snapshot:
         """The snapshot after ``change``: puts in order, then deletes in order, all of it or nothing.
@@ -103,13 +131,14 @@ class Snapshot:
         :raise UniqueViolation: another entity has one of the keys.
         :raise ForeignKeyViolation: a reference to nothing.
         :raise StillReferenced: a deletion that references stand against, and that does not take them along.
+        :raise StillMentioned: the deletion of an authority that a service trusts.
         """
         draft = _Draft(self._tables)
         for entity in change.puts:
             draft.put(entity)
         for collection, id in change.deletes:
             draft.delete(collection, id)
-        return Snapshot(self.generation + 1, draft.tables)
+        return Snapshot(self.generation + 1, draft.tables, self._itself, draft.touched)
 
 
 class _Draft:
@@ -117,12 +146,13 @@ class _Draft:
 
     def __init__(self, tables: Mapping[str, _Table]) -> None:
         self.tables = dict(tables)
-        self._own: set[str] = set()
+        self.touched: Touched = {}
         self._own_rows: set[tuple[str, str, str]] = set()
 
     def put(self, entity: Entity) -> None:
         self._check_references(entity)
         table = self._table(entity.collection)
+        self.touched[entity.collection][entity.id] = None
         old = table.rows.get(entity.id)
         table.rows[entity.id] = entity
         for names, index in table.keys.items():
@@ -149,7 +179,12 @@ class _Draft:
                 raise StillReferenced(collection, child)
             for child_id in children:
                 self.delete(child, child_id)
+        for mentioning, field in _mentioning(collection):
+            for entity in self.tables[mentioning].rows.values():
+                if id in (getattr(entity, field) or ()):
+                    raise StillMentioned(id, entity)
         table = self._table(collection)
+        self.touched[collection][id] = None
         old = table.rows.pop(id)
         for names, index in table.keys.items():
             index.pop(_key(old, names), None)
@@ -165,8 +200,8 @@ class _Draft:
                 raise ForeignKeyViolation(field, foreign.collection, {"id": parent})
 
     def _table(self, collection: str) -> _Table:
-        if collection not in self._own:
-            self._own.add(collection)
+        if collection not in self.touched:
+            self.touched[collection] = {}
             self.tables[collection] = self.tables[collection].copy()
         return self.tables[collection]
 
@@ -175,7 +210,7 @@ class _Draft:
         index = self._table(collection).children[field]
         if (collection, field, parent) not in self._own_rows:
             self._own_rows.add((collection, field, parent))
-            index[parent] = dict(index.get(parent, {}))
+            index[parent] = copy_of(index.get(parent, {}))
         return index.setdefault(parent, {})
 
     def _leave(self, child: Entity, field: str, parent: str) -> None:
@@ -199,12 +234,26 @@ def _told(value: Any) -> Any:
     return {"id": value.id} if isinstance(value, Reference) else value
 
 
-def _referring(collection: str) -> Iterator[tuple[str, str, bool]]:
+@cache
+def _referring(collection: str) -> tuple[tuple[str, str, bool], ...]:
     """Every field that refers into ``collection``, and whether its entities go with what they refer to."""
-    for child, entity in COLLECTIONS.items():
-        for field, foreign in entity.references.items():
-            if foreign.collection == collection:
-                yield child, field, foreign.on_delete == "cascade"
+    return tuple(
+        (child, field, foreign.on_delete == "cascade")
+        for child, entity in COLLECTIONS.items()
+        for field, foreign in entity.references.items()
+        if foreign.collection == collection
+    )
+
+
+@cache
+def _mentioning(collection: str) -> tuple[tuple[str, str], ...]:
+    """Every field that holds ids of ``collection`` without referring to them."""
+    return tuple(
+        (name, field)
+        for name, entity in COLLECTIONS.items()
+        for field, shape in shapes(entity).items()
+        if Mentions(collection) in shape.bricks
+    )
 
 
 EMPTY = Snapshot(0, {name: _Table.empty(entity) for name, entity in COLLECTIONS.items()})
@@ -230,21 +279,35 @@ class Difference(dict[str, Changed]):
 
 
 def diff(old: Snapshot, new: Snapshot) -> Difference:
-    """What lies between two snapshots. Collections that they share cost nothing, entities that they share little."""
+    """What lies between two snapshots.
+
+    Collections that they share cost nothing. Where ``new`` came of ``old`` by one change, only what that touched is
+    compared; else every entity, of which those that they share cost little.
+    """
     found = Difference()
     for collection in COLLECTIONS:
         before, after = old.all(collection), new.all(collection)
         if before is after:
             continue
-        changed = Changed(
-            added=tuple(after[id] for id in after if id not in before),
-            removed=tuple(before[id] for id in before if id not in after),
-            changed=tuple(
-                entity
-                for id, entity in after.items()
-                if (was := before.get(id)) is not None and was is not entity and was != entity
-            ),
-        )
-        if changed != Changed():
+        touched = new.touched_since(old, collection)
+        ids = touched if touched is not None else (*before, *(id for id in after if id not in before))
+        if changed := _compared(before, after, ids):
             found[collection] = changed
     return found
+
+
+def _compared(before: Mapping[str, Entity], after: Mapping[str, Entity], ids: Iterable[str]) -> Changed | None:
+    added: list[Entity] = []
+    removed: list[Entity] = []
+    changed: list[Entity] = []
+    for id in ids:
+        was, now = before.get(id), after.get(id)
+        if was is None and now is not None:
+            added.append(now)
+        elif was is not None and now is None:
+            removed.append(was)
+        elif was is not now and was != now and now is not None:
+            changed.append(now)
+    if not (added or removed or changed):
+        return None
+    return Changed(tuple(added), tuple(removed), tuple(changed))

@@ -12,7 +12,7 @@ from math import inf
 from typing import Annotated, Any, TypeVar
 
 from twisted_kong.model import hosts, paths
-from twisted_kong.model.checks import AtLeast, Between, Kind, OneOf, Spelling, Whole, refused
+from twisted_kong.model.checks import AtLeast, Between, Kind, OneOf, Spelling, Stamp, StartsWith, Told, Whole, refused
 
 T = TypeVar("T")
 
@@ -120,10 +120,10 @@ def _tag(text: str) -> str:
     return text
 
 
-Id = Annotated[str, Spelling(_id)]
-Seconds = Annotated[float, Kind("integer", _whole, final=True), Spelling(_past)]
+Id = Annotated[str, Told("uuid"), Spelling(_id)]
+Seconds = Annotated[float, Kind("integer", _whole, final=True), Stamp(int), Spelling(_past)]
 """Whole seconds since the epoch."""
-Milliseconds = Annotated[Number, Spelling(_past)]
+Milliseconds = Annotated[Number, Stamp(lambda now: round(now, 3)), Spelling(_past)]
 """Seconds since the epoch with a fraction of three digits."""
 Name = Annotated[String, Spelling(_name)]
 Tag = Annotated[String, Spelling(_tag)]
@@ -219,8 +219,6 @@ Port = Annotated[Integer, Between(0, hosts.LAST_PORT)]
 
 
 def _path(text: str) -> str:
-    if not text.startswith("/"):
-        raise ValueError("should start with: /")
     _whole_segments(text)
     if not re.fullmatch(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*", text):
         raise ValueError(f"invalid path: '{text}' (characters outside of the reserved list of RFC 3986 found)")
@@ -295,7 +293,7 @@ def _cookie(text: str) -> str:
     return text
 
 
-Path = Annotated[String, Spelling(_path)]
+Path = Annotated[String, StartsWith("/"), Spelling(_path)]
 RoutePath = Annotated[String, Spelling(_route_path)]
 Method = Annotated[String, Spelling(_method)]
 HeaderName = Annotated[String, Spelling(_header)]

@@ -70,6 +70,11 @@ def body(message: str, request_id: str, media_type: bytes) -> bytes:
     return text.encode()
 
 
+def old_body(message: str) -> bytes:
+    """The body as Kong 0.10 had it, always in JSON."""
+    return json.dumps({"message": message}, separators=(",", ":")).encode() + b"\n"
+
+
 _PAGE = """<!doctype html>
 <html>
   <head>

@@ -5,12 +5,12 @@ from __future__ import annotations
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from twisted_kong.errors import BodyTooLarge, HttpsRequired, NoRoute, ProxyError
-from twisted_kong.proxy import answers
+from twisted_kong.errors import BodyTooLarge, HttpsRequired, NoRoute, ProxyError, Unauthorized
+from twisted_kong.model.entities import Consumer, Plugin
+from twisted_kong.proxy import answers, keyauth
 from twisted_kong.proxy.forwarding import Client, ResponseTokens, Trust
 from twisted_kong.proxy.headers import RequestHead, RequestParser, ResponseParser
 from twisted_kong.proxy.pool import Pool
-from twisted_kong.routing.paths import normalise
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Settings
@@ -67,13 +67,16 @@ class ProxyCore:
         """
         router = self.gateway.router
         https = client.scheme == b"https"
-        # A path that was remembered is a normalised one, so there is no need to normalise it before it is looked up.
         match = router.recall(head.method, head.host, head.path, https)
         if match is None:
-            match = router.match(head.method, head.host, normalise(head.path), head.values, https)
+            match = router.match(head.method, head.host, head.path, head.values, https)
             if match is None:
                 raise NoRoute
         return match
+
+    def admit(self, plugin: Plugin, head: RequestHead) -> Consumer | None:
+        """Who asks, as `keyauth.admit` finds out under the configuration of ``plugin``."""
+        return keyauth.admit(plugin.config, head, self.gateway.snapshot, self.seconds())
 
     def check_body_size(self, size: int) -> None:
         """:raise BodyTooLarge: ``size`` is beyond ``client_max_body_size``."""
@@ -85,7 +88,9 @@ class ProxyCore:
         if head.values(b"kong-debug") != [b"1"]:
             return b""
         lines = []
-        for kind, entity in (("Route", match.route.route), ("Service", match.route.service)):
+        route = match.route
+        told = (("Route", route.route), ("Service", route.service)) if route.api is None else (("Api", route.api),)
+        for kind, entity in told:
             if entity is not None:
                 lines.append(f"Kong-{kind}-Id: {entity.id}\r\n")
                 if entity.name is not None:
@@ -98,9 +103,14 @@ class ProxyCore:
         if head is not None:
             accept = b", ".join(head.values(b"accept"))
             content_type = next(iter(head.values(b"content-type")), None)
-        media_type = answers.media_type(accept, content_type, self._error_type, decided=error.decided)
-        body = answers.body(error.message, request_id.decode(), media_type)
+        if isinstance(error, HttpsRequired) and error.by_api:
+            media_type, body = answers.JSON, answers.old_body(error.message)
+        else:
+            media_type = answers.media_type(accept, content_type, self._error_type, decided=error.decided)
+            body = answers.body(error.message, request_id.decode(), media_type)
         lines = b"Content-Type: %b; charset=utf-8\r\n" % media_type
+        if isinstance(error, Unauthorized):
+            lines += b"WWW-Authenticate: %b\r\n" % error.challenge
         if isinstance(error, HttpsRequired) and head is not None:
             if error.status == 426:
                 lines += b"Connection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n"

@@ -31,10 +31,10 @@ from twisted_kong.errors import (
     ProxyError,
     RequestRefused,
 )
-from twisted_kong.model.entities import Service
+from twisted_kong.model.entities import Consumer, Service
 from twisted_kong.model.traffic import Outcome
 from twisted_kong.proxy.client import Dial, UpstreamConnection
-from twisted_kong.proxy.forwarding import Client, forwarded
+from twisted_kong.proxy.forwarding import Client, came_by_https, forwarded
 from twisted_kong.proxy.framing import LAST_CHUNK, chunk
 from twisted_kong.proxy.headers import RequestHead, ResponseHead
 from twisted_kong.proxy.upload import Upload
@@ -79,8 +79,9 @@ class Downstream(Protocol):
 
 
 class Exchange:
-    """One request; see the module."""
+    """One request; see the module. ``consumer`` is who asks, where that was found out."""
 
+    consumer: Consumer | None = None
     _picked = 0.0
     _latency = 0.0
     _status = 0  # of the answer, once it has begun
@@ -114,8 +115,10 @@ class Exchange:
         try:
             self._match = match = core.match(head, self.client)
             route = match.route
-            if route.https_only and not self._is_https():
-                raise HttpsRequired(route.route.https_redirect_status_code)
+            if route.https_only and not came_by_https(head, self.client, route.api):
+                raise HttpsRequired(route.route.https_redirect_status_code, by_api=route.api is not None)
+            if match.key_auth is not None:
+                self.consumer = core.admit(match.key_auth, head)
             if route.service is None:
                 raise NoService
             if head.meaning.length is not None:
@@ -134,12 +137,6 @@ class Exchange:
             self.downstream.expect_body()
             self.downstream.hold_body(True)
             self._attempt()
-
-    def _is_https(self) -> bool:
-        client = self.client
-        return client.scheme == b"https" or (
-            client.trusted and self.head.meaning.value(b"x-forwarded-proto") == b"https"
-        )
 
     def body_received(self, content: bytes) -> None:
         """A piece of the body."""

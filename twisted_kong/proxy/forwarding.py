@@ -9,6 +9,7 @@ from collections.abc import Collection
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from twisted_kong import VERSION
+from twisted_kong.model.entities import Api
 from twisted_kong.proxy.headers import KNOWN_LINES, Meaning, RequestHead, ResponseHead
 
 SERVER = b"kong/" + VERSION.encode()
@@ -78,6 +79,19 @@ class Client:
             % (name, name, scheme, port, _VIA)
         )
         """What there is to say of a client that says nothing of itself."""
+
+
+def came_by_https(head: RequestHead, client: Client, api: Api | None) -> bool:
+    """Whether a request was encrypted on its way: to us, or to somebody before us who says so.
+
+    Only a trusted peer is believed; but by an ``api`` with ``http_if_terminated`` anybody who says it once (Kong 0.10).
+    """
+    if client.scheme == b"https":
+        return True
+    if api is None:
+        return client.trusted and head.meaning.value(b"x-forwarded-proto") == b"https"
+    said = head.meaning.value(b"x-forwarded-proto") or b""
+    return api.http_if_terminated and said.lower() == b"https"
 
 
 def forwarded(head: RequestHead, client: Client, prefix: bytes | None) -> bytes:

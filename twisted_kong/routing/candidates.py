@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from twisted_kong.model.entities import Route, Service
+from twisted_kong.model.entities import Api, Route, Service
 from twisted_kong.model.paths import compiled
 from twisted_kong.routing.names import split_port
 from twisted_kong.routing.paths import escape
@@ -59,6 +59,7 @@ class CompiledRoute:
     ``base`` is the service's path. ``https_only``: a plain request that matches is to be answered with
     `HttpsRequired` and the route's ``https_redirect_status_code``. ``concatenate``: ``path_handling`` v1.
     ``methods`` and ``headers`` are empty, and ``snis`` is None, where the route asks for none in particular.
+    ``api`` is the one that route and service were made of, if they were.
     """
 
     route: Route
@@ -71,6 +72,7 @@ class CompiledRoute:
     methods: frozenset[bytes]
     headers: tuple[HeaderRule, ...]
     snis: NameRule | None
+    api: Api | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

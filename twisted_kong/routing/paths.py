@@ -116,6 +116,26 @@ def join(base: bytes, path: bytes, matched: int, *, strip: bool, concatenate: bo
     return sent, path[:matched] if matched > 1 else None
 
 
+def join_as_api(base: bytes, path: bytes, matched: int, *, strip: bool) -> tuple[bytes, bytes | None]:
+    """The same for an api, whose ``path`` is the request's as it came. The rules are those of Kong 0.10.
+
+    The uri is stripped together with a slash behind it, but never the root. Where nothing is left, what is sent ends
+    in a slash only if the request did.
+
+    :raise RequestRefused: what is left climbs out of the uri that was stripped.
+    """
+    rest, prefix = path, None
+    if strip and matched > 1:
+        rest, prefix = b"/" + path[matched:].removeprefix(b"/"), path[:matched]
+        normalise(rest)
+    sent = base.removesuffix(b"/")
+    if rest != b"/":
+        sent += rest
+    elif path.endswith(b"/") and (base.endswith(b"/") or path != b"/"):
+        sent += b"/"
+    return sent or b"/", prefix
+
+
 def _without_dots(rest: bytes) -> bytes:
     """A prefix may end inside a segment; what is left of that segment must not have become a step upwards."""
     head, _, tail = rest.partition(b"/")

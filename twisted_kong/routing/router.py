@@ -1,21 +1,23 @@
-"""Which route a request matches, and what follows from it: the path upstream, the prefix stripped.
+"""Which route a request matches, and what follows from it: the path upstream, the prefix stripped, who asks for a key.
 
-A router is compiled from a snapshot and never changes but for its memory of recent answers; a change of the
-configuration makes a new one, which takes over what is still right of the old. Whether the route may be used (TLS,
-a service) is for the exchange to decide.
+A request that no route wants is offered to the apis of Kong 0.10. A router is compiled from a snapshot and never
+changes but for its memory of recent answers; a change of the configuration makes a new one, which takes over what is
+still right of the old. Whether the route may be used (TLS, a service, a key) is for the exchange to decide.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple, cast
 
-from twisted_kong.model.entities import Entity, Route, Service
-from twisted_kong.model.snapshot import Snapshot
+from twisted_kong.model.entities import Api, Plugin
+from twisted_kong.model.snapshot import EMPTY, Snapshot
+from twisted_kong.routing.apis import api_candidates
 from twisted_kong.routing.candidates import PRECEDENCES, Candidate, CompiledRoute, candidates
 from twisted_kong.routing.index import NO_CANDIDATES, HostIndex
-from twisted_kong.routing.paths import join
+from twisted_kong.routing.paths import join, join_as_api, normalise
 
 HeaderLookup = Callable[[bytes], Sequence[bytes]]
 """All values of the header with a lower-case name; empty without it."""
@@ -31,32 +33,49 @@ class Match(NamedTuple):
     """The route of a request.
 
     ``path`` is what the origin is sent, without the query; ``prefix`` what was stripped off the request's, for
-    ``X-Forwarded-Prefix``; ``captures`` is there when the route's path is a regular expression. Shared by all
-    requests that are alike.
+    ``X-Forwarded-Prefix``; ``captures`` is there when the route's path is a regular expression; ``key_auth`` is the
+    plugin that asks for a key, if one does. Shared by all requests that are alike.
     """
 
     route: CompiledRoute
     path: bytes
     prefix: bytes | None
     captures: re.Match[bytes] | None
+    key_auth: Plugin | None
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """The candidates of all routes, or of all apis: by id, and as requests find them."""
+
+    by_id: Mapping[str, tuple[Candidate, ...]]
+    index: HostIndex
+
+    def changed(self, candidates: Mapping[str, tuple[Candidate, ...]]) -> Compiled:
+        """These with other ``candidates`` of some ids; an id without any is forgotten."""
+        if not candidates:
+            return self
+        removed = [one for id in candidates for one in self.by_id.get(id, ())]
+        added = [one for found in candidates.values() for one in found]
+        by_id = {**self.by_id, **candidates}
+        for id in candidates:
+            if not by_id[id]:
+                del by_id[id]
+        return Compiled(by_id, self.index.changed(removed, added))
+
+
+_NOTHING = Compiled({}, NO_CANDIDATES)
 
 
 class Router:
     """Finds the route of a request. Made by `compile_router`."""
 
-    def __init__(
-        self,
-        flavor: str,
-        routes: Mapping[str, Route],
-        services: Mapping[str, Service],
-        compiled: Mapping[str, tuple[Candidate, ...]],
-        index: HostIndex,
-    ) -> None:
+    def __init__(self, flavor: str, snapshot: Snapshot, routes: Compiled, apis: Compiled) -> None:
         self.flavor = flavor
+        self.snapshot = snapshot
+        """What it was compiled from, or one that is no different to it."""
         self.routes = routes
-        self.services = services
-        self.compiled = compiled
-        self.index = index
+        self.apis = apis
         self.remembered: dict[tuple[bytes, bytes, bytes, bool, bytes | None], Match] = {}
 
     def recall(
@@ -76,80 +95,119 @@ class Router:
     ) -> Match | None:
         """The match of a request, or None.
 
-        ``host`` is the Host as it came, perhaps with a port; ``path`` is normalised and without query; ``headers``
-        is asked only if a route that fits otherwise wants to know. The answer is remembered unless they were asked.
+        ``host`` is the Host as it came, perhaps with a port; ``path`` is as it came, without query; ``headers`` is
+        asked only if a route that fits otherwise wants to know. The answer is remembered unless they were asked.
+
+        :raise RequestRefused: the path is malformed, or climbs above the root or out of the uri of an api.
         """
         key = (method, host, path, https, sni)
         known = self.remembered.get(key)
         if known is not None:
             return known
-        match, lasting = self._search(method, host, path, headers, https, sni)
-        if match is not None and lasting and len(method) + len(host) + len(path) + len(sni or b"") <= CACHED_BYTES:
+        normal = normalise(path)
+        best, captures, lasting = _search(self.routes.index, method, host, normal, headers, https, sni)
+        if best is None:
+            best, captures, _ = _search(self.apis.index, method, host, path, headers, https, sni)
+        if best is None:
+            return None
+        match = self._conclude(best, path if best.route.api else normal, captures)
+        if lasting and len(method) + len(host) + len(path) + len(sni or b"") <= CACHED_BYTES:
             if len(self.remembered) >= CACHED_MATCHES:
                 self.remembered.clear()
             self.remembered[key] = match
         return match
 
-    def _search(
-        self, method: bytes, host: bytes, path: bytes, headers: HeaderLookup, https: bool, sni: bytes | None
-    ) -> tuple[Match | None, bool]:
-        """What `match` answers, and whether it would be the same whatever the headers."""
-        best: Candidate | None = None
-        captures: re.Match[bytes] | None = None
-        lasting = True
-        for group in self.index.groups(host, path, https):
-            for candidate in group:
-                if best is not None and best.rank < candidate.rank:
-                    break
-                route, found = candidate.route, None
-                if route.methods and method not in route.methods:
-                    continue
-                if https and route.snis is not None and not route.snis.fits(sni):
-                    continue
-                if candidate.regex is not None and (found := candidate.regex.match(path)) is None:
-                    continue
-                if route.headers:
-                    lasting = False
-                    if not all(rule.fits(headers(rule.name)) for rule in route.headers):
-                        continue
-                best, captures = candidate, found
+    def _conclude(self, best: Candidate, path: bytes, captures: re.Match[bytes] | None) -> Match:
+        route = best.route
+        matched = captures.end() if captures is not None else len(best.prefix or b"")
+        if route.api is None:
+            sent, prefix = join(route.base, path, matched, strip=route.strip_path, concatenate=route.concatenate)
+        else:
+            sent, prefix = join_as_api(route.base, path, matched, strip=route.strip_path)
+        return Match(route, sent, prefix, captures, _key_auth(self.snapshot, route))
+
+
+def _search(
+    index: HostIndex, method: bytes, host: bytes, path: bytes, headers: HeaderLookup, https: bool, sni: bytes | None
+) -> tuple[Candidate | None, re.Match[bytes] | None, bool]:
+    """The best candidate, what its path captured, and whether it would be the best whatever the headers."""
+    best: Candidate | None = None
+    captures: re.Match[bytes] | None = None
+    lasting = True
+    for group in index.groups(host, path, https):
+        for candidate in group:
+            if best is not None and best.rank < candidate.rank:
                 break
-        return None if best is None else _conclude(best, path, captures), lasting
+            route, found = candidate.route, None
+            if route.methods and method not in route.methods:
+                continue
+            if https and route.snis is not None and not route.snis.fits(sni):
+                continue
+            if candidate.regex is not None and (found := candidate.regex.match(path)) is None:
+                continue
+            if route.headers:
+                lasting = False
+                if not all(rule.fits(headers(rule.name)) for rule in route.headers):
+                    continue
+            best, captures = candidate, found
+            break
+    return best, captures, lasting
 
 
-def _conclude(best: Candidate, path: bytes, captures: re.Match[bytes] | None) -> Match:
-    route = best.route
-    matched = captures.end() if captures is not None else len(best.prefix or b"")
-    sent, prefix = join(route.base, path, matched, strip=route.strip_path, concatenate=route.concatenate)
-    return Match(route, sent, prefix, captures)
+def _key_auth(snapshot: Snapshot, route: CompiledRoute) -> Plugin | None:
+    """The plugin that asks requests of this route for a key: the most specific one that is enabled (Kong's order)."""
+    if not snapshot.all("plugins"):
+        return None
+    service = route.service.id if route.service else None
+    for route_id, service_id in ((route.route.id, service), (route.route.id, None), (None, service), (None, None)):
+        found = snapshot.find_unique("plugins", name="key-auth", route=route_id, service=service_id, consumer=None)
+        if found is not None and cast(Plugin, found).enabled:
+            return cast(Plugin, found)
+    return None
+
+
+# -- compiling ---------------------------------------------------------------------------------------------------
+
+_CONCERNING = ("routes", "services", "apis", "plugins")
+"""The collections a router is made of."""
 
 
 def compile_router(snapshot: Snapshot, flavor: str, previous: Router | None = None) -> Router:
-    """The router of ``snapshot``, or ``previous`` itself if no route or service has changed since.
+    """The router of ``snapshot``, or ``previous`` itself if nothing that concerns it has changed since.
 
-    ``flavor`` is Kong's ``router_flavor``. What ``previous`` has compiled of unchanged routes is used again.
+    ``flavor`` is Kong's ``router_flavor``. What ``previous`` has compiled of unchanged routes and apis is used again.
     """
     if flavor not in PRECEDENCES:
         raise ValueError(f"router_flavor: expected one of {', '.join(PRECEDENCES)}; got {flavor!r}")
-    old = previous if previous is not None and previous.flavor == flavor else Router(flavor, {}, {}, {}, NO_CANDIDATES)
-    routes, services = snapshot.routes, snapshot.services
-    if old.routes is routes and old.services is services:
-        return old
-    stale = _changed(old.routes, routes)
-    for id in _changed(old.services, services):
+    if previous is None or previous.flavor != flavor:
+        previous = Router(flavor, EMPTY, _NOTHING, _NOTHING)
+    old = previous.snapshot
+    if all(old.all(collection) is snapshot.all(collection) for collection in _CONCERNING):
+        return previous
+    stale = _changed(old, snapshot, "routes")
+    for id in _changed(old, snapshot, "services"):
         stale.update(route.id for route in snapshot.children("routes", "service", id))
-    compiled = dict(old.compiled)
-    removed = [candidate for id in stale for candidate in compiled.pop(id, ())]
-    added: list[Candidate] = []
-    for id in stale & routes.keys():
-        route = routes[id]
-        compiled[id] = candidates(route, services[route.service.id] if route.service else None, flavor)
-        added += compiled[id]
-    return Router(flavor, routes, services, compiled, old.index.changed(removed, added))
+    routes = previous.routes.changed({id: _candidates(snapshot, id, flavor) for id in stale})
+    apis = previous.apis.changed({id: _api_candidates(snapshot, id) for id in _changed(old, snapshot, "apis")})
+    return Router(flavor, snapshot, routes, apis)
 
 
-def _changed(old: Mapping[str, Entity], new: Mapping[str, Entity]) -> set[str]:
+def _candidates(snapshot: Snapshot, id: str, flavor: str) -> tuple[Candidate, ...]:
+    """Those of the route ``id``: none where there is no such route."""
+    route = snapshot.routes.get(id)
+    if route is None:
+        return ()
+    return candidates(route, snapshot.services[route.service.id] if route.service else None, flavor)
+
+
+def _api_candidates(snapshot: Snapshot, id: str) -> tuple[Candidate, ...]:
+    api = snapshot.get("apis", id)
+    return () if api is None else api_candidates(cast(Api, api))
+
+
+def _changed(old: Snapshot, new: Snapshot, collection: str) -> set[str]:
     """The ids of what was added, removed or replaced."""
-    if old is new:
+    before, after = old.all(collection), new.all(collection)
+    if before is after:
         return set()
-    return {id for id, entity in new.items() if old.get(id) is not entity} | (old.keys() - new.keys())
+    return {id for id, entity in after.items() if before.get(id) is not entity} | (before.keys() - after.keys())

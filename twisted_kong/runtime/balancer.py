@@ -43,16 +43,23 @@ class Balancer:
     def __init__(self, name: str, algorithm: IAlgorithm) -> None:
         self.name = name
         self.peers: Sequence[Peer] = ()
-        self._weights: Sequence[tuple[Peer, int]] = ()
+        self.checked = False
+        """Whether the health of a peer counts."""
+        self._lent: Sequence[tuple[Peer, int]] = ()
         self._algorithm = algorithm
 
-    def update(self, peers: Sequence[Peer]) -> None:
-        """Lend these from now on; weight 0 means never. Nothing happens where nothing changed."""
-        weights = [(peer, peer.weight) for peer in peers]
-        if weights != self._weights:
-            self.peers = peers
-            self._weights = weights
-            self._algorithm.update([peer for peer in peers if peer.weight])
+    def update(self, peers: Sequence[Peer], *, checked: bool = False) -> None:
+        """Lend these from now on: none of weight 0 and, where health is ``checked``, none that is not healthy."""
+        self.peers = peers
+        self.checked = checked
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Look again at the weight and the health of every peer. Nothing happens where nothing changed."""
+        lent = [(peer, peer.weight) for peer in self.peers if peer.weight and (peer.healthy or not self.checked)]
+        if lent != self._lent:
+            self._lent = lent
+            self._algorithm.update([peer for peer, _ in lent])
 
     def lease(self, tried: Collection[Peer] = (), key: bytes | None = None) -> Lease | None:
         """A peer for the next attempt: one not in ``tried`` while there is any; None when there is no peer at all.

@@ -12,11 +12,12 @@ from typing import cast
 from twisted.logger import Logger
 
 from twisted_kong.interfaces import IAlgorithmFactory
-from twisted_kong.model.entities import Service, Target, Upstream
+from twisted_kong.model.entities import Api, Service, Target, Upstream
 from twisted_kong.model.snapshot import EMPTY, Changed, Snapshot, diff
 from twisted_kong.routing.router import Router, compile_router
 from twisted_kong.runtime.balancer import Balancer
 from twisted_kong.runtime.peers import Peers
+from twisted_kong.runtime.reports import Report, checks, make_report
 
 log = Logger()
 
@@ -33,6 +34,8 @@ class Gateway:
         self._peers = Peers()
         self._upstreams: dict[str, tuple[Upstream, Balancer]] = {}
         self._direct: dict[tuple[str, int], Balancer] = {}
+        self.snapshot = EMPTY
+        """The configuration in force."""
         self.router: Router = compile_router(EMPTY, router_flavor)
 
     def balancer(self, service: Service) -> tuple[Balancer, bytes | None]:
@@ -52,6 +55,22 @@ class Gateway:
             balancer.update([self._peers.get("", service.host, service.port, 1)])
         return balancer, None
 
+    def report(self, upstream: Upstream) -> Report | None:
+        """How an upstream and its targets are; None where nothing is known of it."""
+        found = self._upstreams.get(upstream.name)
+        return None if found is None else make_report(upstream.healthchecks, found[1].peers)
+
+    def set_health(self, target: Target, upstream: Upstream, healthy: bool, address: tuple[str, int] | None) -> None:
+        """Somebody says that a target of ``upstream`` is ``healthy`` or not: one address of it, or all where None.
+
+        What is said of an address that the target does not have is not remembered.
+        """
+        _, balancer = self._upstreams[upstream.name]
+        for peer in balancer.peers:
+            if (peer.host, peer.port) == (target.host, target.port) and address in (None, peer.key):
+                peer.healthy = healthy
+        balancer.refresh()
+
     def apply(self, old: Snapshot, new: Snapshot) -> None:
         """Make ``new`` the configuration in force."""
         difference = diff(old, new)
@@ -61,9 +80,10 @@ class Gateway:
         touched.update(upstream.id for upstream in difference["upstreams"].changed)
         for id in touched:
             self._update_peers(id, new)
-        if difference["services"] or difference["routes"]:
+        self.router = compile_router(new, self._flavor, self.router)
+        self.snapshot = new
+        if any(difference[collection] for collection in ("services", "routes", "apis")):
             self._forget_direct(new)
-            self.router = compile_router(new, self._flavor, self.router)
 
     def _apply_upstreams(self, old: Snapshot, new: Snapshot, changes: Changed) -> None:
         """Balancers come and go; one whose upstream changes stays, unless its algorithm is another."""
@@ -73,8 +93,11 @@ class Gateway:
         for entity in (*changes.changed, *changes.added):
             upstream = new.upstreams[entity.id]
             before, balancer = was.get(upstream.id, (None, None))
-            if before is None or balancer is None or before.algorithm != upstream.algorithm:
+            if before is None or balancer is None:
                 balancer = self._build(upstream)
+            elif before.algorithm != upstream.algorithm:
+                peers, balancer = balancer.peers, self._build(upstream)
+                balancer.update(peers)  # nobody else holds them, and they must not forget what they know
             self._upstreams[upstream.name] = (upstream, balancer)
 
     def _build(self, upstream: Upstream) -> Balancer:
@@ -93,13 +116,16 @@ class Gateway:
         if upstream is not None:
             targets = cast(tuple[Target, ...], snapshot.children("targets", "upstream", upstream_id))
             self._upstreams[upstream.name][1].update(
-                [self._peers.get(upstream_id, target.host, target.port, target.weight) for target in targets]
+                [self._peers.get(upstream_id, target.host, target.port, target.weight) for target in targets],
+                checked=checks(upstream.healthchecks),
             )
 
     def _forget_direct(self, snapshot: Snapshot) -> None:
-        """Destinations no service names any more."""
+        """Destinations no service and no api names any more."""
         if self._direct:
             named = {(service.host, service.port) for service in snapshot.services.values()}
+            apis = cast(Mapping[str, Api], snapshot.all("apis"))
+            named.update((api.upstream.host, api.upstream.port) for api in apis.values())
             self._direct = {key: balancer for key, balancer in self._direct.items() if key in named}
 
 

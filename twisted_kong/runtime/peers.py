@@ -29,10 +29,22 @@ class Peer:
     """One address that can be dialled.
 
     ``host`` is an IP address, or a name to be resolved for each connection (``resolved`` tells which); ``authority``
-    is its Host, with the port unless that is 80; ``leases`` counts the attempts it carries.
+    is its Host, with the port unless that is 80; ``leases`` counts the attempts it carries. Whoever is ``healthy`` no
+    more gets no new ones where its upstream checks health at all.
     """
 
-    __slots__ = ("__weakref__", "address", "authority", "host", "key", "leases", "port", "resolved", "weight")
+    __slots__ = (
+        "__weakref__",
+        "address",
+        "authority",
+        "healthy",
+        "host",
+        "key",
+        "leases",
+        "port",
+        "resolved",
+        "weight",
+    )
 
     def __init__(self, host: str, port: int, weight: int) -> None:
         self.host = host
@@ -44,6 +56,7 @@ class Peer:
         self.key = (host, port)
         self.resolved = is_address(host)
         self.leases = 0
+        self.healthy = True
 
     def __repr__(self) -> str:
         return f"<Peer {self.address} weight {self.weight}, {self.leases} leases>"

@@ -5,19 +5,20 @@ No decision is taken here: a change comes with the snapshot it leads to.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from functools import cache
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 from sqlalchemy.dialects.sqlite import Insert
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from twisted_kong.model.changes import Change
 from twisted_kong.model.entities import COLLECTIONS, Entity, Reference
 from twisted_kong.model.snapshot import EMPTY, Snapshot, diff
-from twisted_kong.store.tables import CHANGES, TABLES
+from twisted_kong.store.tables import CHANGES, TABLES, UNIQUE_KEY, in_one_text
 
 
 class Last(NamedTuple):
@@ -63,9 +64,9 @@ def write(connection: Connection, change: Change, old: Snapshot, new: Snapshot, 
     connection.execute(insert(CHANGES), [stamp | entry for entry in log])
     for collection, group in groupby(puts, lambda put: put.entity.collection):
         connection.execute(_upsert(collection), [_row(put) for put in group])
-    for entity in gone:
-        table = TABLES[entity.collection]
-        connection.execute(delete(table).where(table.c.id == entity.id))
+    for collection, lost in groupby(gone, lambda entity: entity.collection):
+        table = TABLES[collection]
+        connection.execute(delete(table).where(table.c.id == bindparam("lost")), [{"lost": each.id} for each in lost])
 
 
 class _Put(NamedTuple):
@@ -92,6 +93,9 @@ def _row(put: _Put) -> dict[str, Any]:
     for column in TABLES[entity.collection].c:
         if field := column.info.get("field"):
             row[column.name] = _scalar(getattr(entity, field))
+    for key in entity.unique:
+        if in_one_text(type(entity), key):
+            row[UNIQUE_KEY] = json.dumps([_scalar(getattr(entity, name)) for name in key])
     return row
 
 

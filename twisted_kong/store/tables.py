@@ -54,24 +54,39 @@ CHANGES = Table(
 is what was put, null for a deletion."""
 
 
+UNIQUE_KEY = "unique_key"
+
+
 def table_of(entity: type[Entity], metadata: MetaData) -> Table:
     """The table of the entity's collection.
 
-    ``first_change`` is the row of `CHANGES` that brought the entity: the order of creation. References into
-    collections that do not exist have no column.
+    ``first_change`` is the row of `CHANGES` that brought the entity: the order of creation. ``unique_key`` is there
+    where several fields are unique together and some may be null: they are kept as one text, since for SQL no null is
+    like another.
     """
-    names = {name: f"{name}_id" for name, foreign in entity.references.items() if foreign.collection in COLLECTIONS}
-    names |= {name: name for key in entity.unique for name in key if name not in names}
+    columns = {name: f"{name}_id" for name in entity.references}
+    columns |= {
+        name: name for key in entity.unique if not in_one_text(entity, key) for name in key if name not in columns
+    }
     return Table(
         entity.collection,
         metadata,
         Column("id", Text, primary_key=True),
-        *(_column(entity, name, column) for name, column in names.items()),
+        *(_column(entity, name, column) for name, column in columns.items()),
+        *(Column(UNIQUE_KEY, Text, nullable=False) for key in entity.unique if in_one_text(entity, key)),
         Column("created_at", Float, nullable=False),
         Column("first_change", Integer, nullable=False),
         Column("document", JSON, nullable=False),
-        *(UniqueConstraint(*(names[name] for name in key)) for key in entity.unique),
+        *(
+            UniqueConstraint(*([UNIQUE_KEY] if in_one_text(entity, key) else [columns[name] for name in key]))
+            for key in entity.unique
+        ),
     )
+
+
+def in_one_text(entity: type[Entity], key: tuple[str, ...]) -> bool:
+    """Whether a unique key is kept as one text."""
+    return len(key) > 1 and any(shapes(entity)[name].nullable for name in key)
 
 
 def _column(entity: type[Entity], name: str, column: str) -> Column[Any]:
