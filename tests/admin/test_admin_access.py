@@ -42,13 +42,9 @@ def test_key(api: AdminApi, bob: Any) -> None:
     key = api.create("/consumers/bob/key-auth")
     assert len(key["key"]) == 32
     assert key["consumer"] == {"id": bob["id"]}
-    for path in ("/key-auths", "/consumers/bob/key-auth", "/consumers/b-1/key-auth"):
-        for by in ("id", "key"):
-            if path.startswith("/consumers/b-1"):
-                assert api.request("GET", f"{path}/{key[by]}").json == NOT_FOUND
-            else:
-                assert api.get(f"{path}/{key[by]}") == key
-    assert api.get("/key-auths")["data"] == api.get("/consumers/bob/key-auth")["data"] == [key]
+    for path in ("/key-auths", "/consumers/bob/key-auth", f"/consumers/{bob['id']}/key-auth"):
+        assert api.get(path)["data"] == [key]
+        assert api.get(f"{path}/{key['id']}") == api.get(f"{path}/{key['key']}") == key
 
 
 def test_consumer_of_a_key(api: AdminApi, bob: Any) -> None:

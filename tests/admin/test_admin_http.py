@@ -179,3 +179,10 @@ def test_no_body_limit() -> None:
     """A limit of zero is none."""
     api = AdminApi(settings=Settings(nginx_admin_client_max_body_size=0))
     assert api.form("POST", "/services", "host=a.test").status == 201
+
+
+def test_counted(api: AdminApi) -> None:
+    """Every connection and every request is counted, whatever becomes of it."""
+    for number, path in enumerate(("/services", "/nowhere", "/status"), 1):
+        api.request("GET", path)
+        assert (api.site.accepted, api.site.requests) == (number, number)

@@ -112,3 +112,28 @@ def test_robots(api: AdminApi) -> None:
     answer = api.request("GET", "/robots.txt")
     assert (answer.status, answer.body) == (200, b"User-agent: *\nDisallow: /")
     assert answer.headers["Content-Type"] == "text/plain; charset=utf-8"
+
+
+@pytest.mark.parametrize(("query", "count"), [("", 1), ("?status=alive", 1), ("?status=failed", 0), ("?status", 0)])
+def test_cluster(query: str, count: int) -> None:
+    """Old clients find one node, which is alive, and where requests are sent to it."""
+    api = AdminApi(settings=load(None, {}, {"proxy_listen": "127.0.0.1:8000"}))
+    found = api.get(f"/cluster{query}")
+    assert (found["total"], len(found["data"])) == (count, count)
+    for node in found["data"]:
+        assert (node["address"], node["status"]) == ("127.0.0.1:8000", "alive")
+        assert node["name"].endswith(NODE_ID)
+
+
+@pytest.mark.parametrize(("method", "argument"), [("POST", "address"), ("DELETE", "name")])
+def test_change_of_the_cluster(api: AdminApi, method: str, argument: str) -> None:
+    """Nodes may be told to join and to leave, in the body or in the query; nothing comes of it."""
+    for answer in (
+        api.form(method, "/cluster", f"{argument}=x"),
+        api.json(method, "/cluster", {argument: "x"}),
+        api.request(method, f"/cluster?{argument}=x"),
+    ):
+        assert (answer.status, answer.body) == (200, b"")
+    for answer in (api.request(method, "/cluster"), api.form(method, "/cluster", f"{argument}=")):
+        assert (answer.status, answer.json) == (400, {"message": f'Missing node "{argument}"'})
+    assert api.get("/cluster")["total"] == 1

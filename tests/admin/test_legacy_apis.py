@@ -40,7 +40,9 @@ def test_document(api: AdminApi, my: Any) -> None:
 @pytest.mark.parametrize("path", ["/apis", "/apis/"])
 def test_created_by_form(api: AdminApi, path: str) -> None:
     """A form creates an api, lists by commas."""
-    answer = api.form("POST", path, "name=a&hosts=a.test, b.test&upstream_url=http://a.test/x&strip_uri=FALSE&retries=1")
+    answer = api.form(
+        "POST", path, "name=a&hosts=a.test, b.test&upstream_url=http://a.test/x&strip_uri=FALSE&retries=1"
+    )
     assert answer.status == 201
     assert (answer.json["hosts"], answer.json["strip_uri"], answer.json["retries"]) == (["a.test", "b.test"], False, 1)
 
@@ -76,7 +78,10 @@ def test_taken(api: AdminApi, my: Any) -> None:
 
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
-    [("PUT", "/apis/my-api", "DELETE, GET, HEAD, OPTIONS, PATCH"), ("DELETE", "/apis", "GET, HEAD, OPTIONS, POST, PUT")],
+    [
+        ("PUT", "/apis/my-api", "DELETE, GET, HEAD, OPTIONS, PATCH"),
+        ("DELETE", "/apis", "GET, HEAD, OPTIONS, POST, PUT"),
+    ],
 )
 def test_methods(api: AdminApi, my: Any, method: str, path: str, allowed: str) -> None:
     """An api is not put under its own path, and not all of them are deleted at once."""

@@ -8,6 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from twisted_kong.admin import access, certificates, collections, health, legacy, schemas, targets
 from twisted_kong.admin.configuration import Configuration
+from twisted_kong.admin.declarative import Config, ReadOnly, ReadOnlyConfiguration
 from twisted_kong.admin.health import Balancers
 from twisted_kong.admin.node import Cluster, Endpoints, Node, Robots, Root, Status
 from twisted_kong.admin.request import AdminSite
@@ -15,6 +16,7 @@ from twisted_kong.admin.tree import Endpoint, make_tree
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model.entities import Route, Service, Upstream
 from twisted_kong.model.schema import Schema
+from twisted_kong.store.declarative import Loader
 
 GENERIC = (Service, Route, Upstream)
 """Entities with nothing but the paths that all entities have."""
@@ -25,18 +27,22 @@ def make_admin_site(
     schema: Schema,
     node: Node,
     balancers: Balancers,
+    loader: Loader | None = None,
     *,
     now: Callable[[], float],
     reactor: IReactorTime,
 ) -> AdminSite:
     """The site that serves the Admin API to whoever reaches it.
 
-    ``balancers`` tell how targets are; ``now`` gives the seconds since the epoch, for what is created and changed;
+    ``balancers`` tell how targets are; with a ``loader`` the configuration is written as one document, and else only
+    read; ``now`` gives the seconds since the epoch, for what is created and changed;
     ``reactor`` measures and times out.
     """
     settings = node.settings
+    configuration = (ReadOnlyConfiguration if loader else Configuration)(store, schema, now)
+    table = endpoints(configuration, node, balancers, loader, reactor)
     return AdminSite(
-        make_tree(endpoints(Configuration(store, schema, now), node, balancers, reactor)),
+        make_tree({path: ReadOnly(endpoint) for path, endpoint in table.items()} if loader else table),
         max_body=settings.nginx_admin_client_max_body_size or float("inf"),
         headers=settings.headers,
         reactor=reactor,
@@ -44,13 +50,14 @@ def make_admin_site(
 
 
 def endpoints(
-    configuration: Configuration, node: Node, balancers: Balancers, reactor: IReactorTime
+    configuration: Configuration, node: Node, balancers: Balancers, loader: Loader | None, reactor: IReactorTime
 ) -> Mapping[str, Endpoint]:
     """Every path of the API, and who answers there."""
     table: dict[str, Endpoint] = {
         "/": Root(node, configuration, reactor),
         "/status": Status(node),
         "/cluster": Cluster(node),
+        "/config": Config(loader),
     }
     for entity in GENERIC:
         table |= collections.endpoints(configuration, entity)

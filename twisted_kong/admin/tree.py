@@ -15,7 +15,7 @@ from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET
 
 from twisted_kong.admin.answers import EMPTY, Answer, MethodNotAllowed, NotFound, Refused
-from twisted_kong.admin.codec import NOTHING, decoder_for
+from twisted_kong.admin.codec import NOTHING, Decoder, decoder_for
 from twisted_kong.admin.forms import decode_query
 from twisted_kong.admin.request import AdminRequest, Call
 from twisted_kong.errors import AdminError
@@ -37,6 +37,10 @@ class Endpoint:
     with_body: tuple[str, ...] = WITH_BODY
     """The methods whose body is read; what comes with others is dropped."""
 
+    def decoder_for(self, content_type: str | None) -> Decoder:
+        """How a body of this content type is read here. See `codec.decoder_for`."""
+        return decoder_for(content_type)
+
     def handlers(self) -> dict[str, Handler]:
         """By method, what answers it; a HEAD is a GET whose body is not sent."""
         found = {method: getattr(self, method.lower()) for method in METHODS if hasattr(self, method.lower())}
@@ -50,6 +54,7 @@ class Place(Resource):
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self._handlers: Mapping[str, Handler] = {}
         self._with_body = Endpoint.with_body
+        self._decoder_for = decoder_for
         self._parameter: tuple[str, Place] | None = None
 
     def follow(self, segment: str) -> Place:
@@ -64,6 +69,7 @@ class Place(Resource):
         """Let ``endpoint`` answer here."""
         self._handlers = endpoint.handlers()
         self._with_body = endpoint.with_body
+        self._decoder_for = endpoint.decoder_for
 
     def getChild(self, path: bytes, request: AdminRequest) -> IResource:
         """An empty segment leads nowhere else, so that a trailing slash changes nothing."""
@@ -95,7 +101,7 @@ class Place(Resource):
         body = request.body()
         content_type = request.header("Content-Type")
         announced = method in self._with_body and (body or content_type is not None)
-        decode = decoder_for(content_type) if announced else None
+        decode = self._decoder_for(content_type) if announced else None
         if not self._handlers:
             raise NotFound
         request.put_header("Access-Control-Allow-Credentials", "true")

@@ -83,8 +83,11 @@ def _argument(query: bytes, name: bytes) -> list[bytes]:
 
 def _without_argument(query: bytes, name: bytes) -> bytes:
     """The query without an argument, otherwise as it came."""
-    kept = b"&".join(piece for piece in query[1:].split(b"&") if not _names(piece, name))
-    return b"?" + kept if kept else b""
+    pieces = query[1:].split(b"&")
+    kept = [piece for piece in pieces if not _names(piece, name)]
+    if len(kept) == len(pieces):
+        return query
+    return b"?" + b"&".join(kept) if kept else b""
 
 
 def _names(piece: bytes, name: bytes) -> bool:

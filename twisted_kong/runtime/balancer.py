@@ -45,7 +45,7 @@ class Balancer:
         self.peers: Sequence[Peer] = ()
         self.checked = False
         """Whether the health of a peer counts."""
-        self._lent: Sequence[tuple[Peer, int]] = ()
+        self._weights: Sequence[tuple[Peer, int]] = ()
         self._algorithm = algorithm
 
     def update(self, peers: Sequence[Peer], *, checked: bool = False) -> None:
@@ -56,10 +56,10 @@ class Balancer:
 
     def refresh(self) -> None:
         """Look again at the weight and the health of every peer. Nothing happens where nothing changed."""
-        lent = [(peer, peer.weight) for peer in self.peers if peer.weight and (peer.healthy or not self.checked)]
-        if lent != self._lent:
-            self._lent = lent
-            self._algorithm.update([peer for peer, _ in lent])
+        weights = [(peer, peer.weight) for peer in self.peers if peer.weight and (peer.healthy or not self.checked)]
+        if weights != self._weights:
+            self._weights = weights
+            self._algorithm.update([peer for peer, _ in weights])
 
     def lease(self, tried: Collection[Peer] = (), key: bytes | None = None) -> Lease | None:
         """A peer for the next attempt: one not in ``tried`` while there is any; None when there is no peer at all.

@@ -38,7 +38,7 @@ class Unreadable(ValueError):
     """A text that is neither JSON nor YAML, or not of the kind we read; the message says where and why."""
 
 
-class _GivenTwice(Unreadable):
+class GivenTwice(Unreadable):
     """A name that two members of one object have."""
 
 
@@ -91,7 +91,7 @@ def _read_json(text: str) -> object:
         tree = json.loads(text, object_pairs_hook=_members, parse_constant=_no_number)
         if "\\u" in text:
             json.dumps(tree, ensure_ascii=False).encode()  # fails for half a surrogate pair
-    except _GivenTwice as refusal:
+    except GivenTwice as refusal:
         raise _with_line(refusal, text) from None
     except UnicodeEncodeError:
         raise Unreadable("expected text that UTF-8 can carry; got half a surrogate pair") from None
@@ -109,15 +109,15 @@ def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) < len(pairs):
         ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
-        raise _GivenTwice(f"'{twice}' is given twice")
+        raise GivenTwice(f"'{twice}' is given twice")
     return members
 
 
-def _with_line(refusal: _GivenTwice, text: str) -> Unreadable:
+def _with_line(refusal: GivenTwice, text: str) -> Unreadable:
     """The same refusal, with the line where YAML can tell it: nearly all JSON is YAML."""
     try:
         _Builder().build(text)
-    except _GivenTwice as located:
+    except GivenTwice as located:
         return located
     except Unreadable:
         pass
@@ -241,7 +241,7 @@ class _Builder:
             return
         if name in here.lines:
             first = here.lines[name]
-            raise _GivenTwice(f"line {self._line}: '{name}' is given twice, for the first time in line {first}")
+            raise GivenTwice(f"line {self._line}: '{name}' is given twice, for the first time in line {first}")
         here.name = name
         here.lines[name] = self._line
 
