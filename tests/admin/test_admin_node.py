@@ -42,7 +42,7 @@ def test_configuration() -> None:
     overrides = {"trusted_ips": "10.0.0.0/8, unix:", "port_maps": "80:8000", "headers": "off", "prefix": "/p"}
     told = describe(load(None, {}, overrides))
     assert (told["trusted_ips"], told["port_maps"], told["headers"]) == (["10.0.0.0/8", "unix:"], {"8000": 80}, [])
-    assert (told["prefix"], told["plugin_dir"], told["log_level"]) == ("/p", None, "notice")
+    assert (told["prefix"], told["nginx_http_charset"], told["log_level"]) == ("/p", "UTF-8", "notice")
     assert (told["database"], told["role"]) == ("sqlite", "traditional")
     assert (told["router_flavor"], told["plugins"], told["loaded_plugins"]) == ("traditional_compatible", [], {})
     assert not any(isinstance(value, float) for value in told.values())
