@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -38,6 +39,17 @@ CLIENT = "192.0.2.7"
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+_broken: list[LogEvent] = []
+
+
+def _notice(event: LogEvent) -> None:
+    if "log_failure" in event:
+        _broken.append(event)
+
+
+globalLogPublisher.addObserver(_notice)
 
 
 def post(body: bytes = b"", *, length: int | None = None, lines: bytes = b"", method: bytes = b"POST") -> bytes:
@@ -218,10 +230,11 @@ class Dial(BaseConnector):
         self.address = IPv4Address("TCP", host, port)
         self.line: Line | None = None
 
-    def accept(self) -> Line:
-        """The connection, established."""
+    def accept(self, room: int | None = None) -> Line:
+        """The connection, established; its test's end takes in ``room`` bytes for now."""
         assert self.state == "connecting"
         self.line = line = Line(self.reactor, IPv4Address("TCP", "127.0.0.1", 50000), self.address)  # type: ignore[arg-type]
+        line.room = room
         line.join(self.buildProtocol(self.address))
         return line
 
@@ -323,6 +336,7 @@ class Lab:
         settings: Mapping[str, str] | None = None,
         scheme: bytes = b"http",
     ) -> None:
+        _broken.clear()
         self.network = Network()
         self.names = Questions()
         self.algorithm = InOrder()
@@ -371,8 +385,12 @@ class Lab:
         return self.algorithm.outcomes
 
     def assert_idle(self) -> None:
-        """Nothing is under way: every lease is back, no exchange is left, nothing was written behind an end."""
+        """Nothing is under way: every lease is back, no exchange is left, nothing was written behind an end.
+
+        And nothing has gone wrong that only the log knows of.
+        """
         self.wait()
+        assert _broken == []
         assert self.core.exchanges == 0
         assert self.algorithm.leases() == 0
         assert [line.late for line in (*self.lines, *self.origins()) if line.late] == []

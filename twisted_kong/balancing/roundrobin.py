@@ -9,9 +9,9 @@ of W picks a peer of share w owns w windows of W/w picks each; it may be picked 
 the window opens, and whoever's window closes first goes first. The windows of all peers fill the cycle exactly, so
 each cycle uses every one of them and is the same as the cycle before.
 
-A change of the peers begins a new cycle, in which everybody keeps its pace: the first window of a peer that has been
-picked before opens when its next one would have, and closes the earlier the longer it has been open already. So
-light peers are neither starved nor favoured by frequent changes.
+A change of the peers begins a new cycle, in which everybody keeps its pace: the first window of a peer
+opens when its next one would have, and closes the earlier the longer it has been open already. So light peers are
+neither starved nor favoured by frequent changes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class RoundRobin:
         self._shares: Sequence[int] = ()
         self._opens: Sequence[int] = ()  # the pick of every cycle that opens the first window of each
         self._ends: Sequence[float] = ()  # where in every cycle the first window of each closes
-        self._last: list[int] = []  # the number of each one's last pick, counted from 1; 0 before the first
+        self._last: list[int] = []  # the number of each one's last pick; before it, minus the picks it joined after
         self._picks = 0
         self._begin = 0  # the picks before the first cycle
         self._length = 0
@@ -53,16 +53,18 @@ class RoundRobin:
 
     def update(self, peers: Iterable[IPeer]) -> None:
         """Start a new cycle over ``peers``; among equals who has waited longest comes first."""
+        self._begin = begin = self._picks
         known = dict(zip(self._peers, self._last, strict=True))
         self._peers = peers = list(peers)
-        self._last = last = [known.get(peer, 0) for peer in peers]
+        self._last = last = [known.get(peer, -begin) for peer in peers]
         weights = [peer.weight for peer in peers]
         unit = gcd(*weights) or 1
         self._shares = shares = [weight // unit for weight in weights]
         self._length = length = sum(shares)
-        self._begin = begin = self._picks
-        # picks until the next window of each would have opened; negative where it has been open since
-        dues = [was + (length - 1) // share - begin if was else 0 for share, was in zip(shares, last, strict=True)]
+        # the picks until the next window of each would have opened; negative where it has been open for as many
+        dues = [
+            (was + (length - 1) // share if was > 0 else -was) - begin for share, was in zip(shares, last, strict=True)
+        ]
         self._opens = [due if due > 0 else 0 for due in dues]
         self._ends = [
             1 / share if due >= 0 else 1 / share + due / length for share, due in zip(shares, dues, strict=True)

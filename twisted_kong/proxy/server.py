@@ -141,6 +141,7 @@ class ServerConnection(Wire):
             self._body = ChunkedBody() if meaning.length is None else SizedBody(meaning.length)
             self._expecting = head.minor == 1 and (meaning.value(b"expect") or b"").lower() == b"100-continue"
             self.arm(self._deadlines.body)
+            self.resume()  # the pipeline may have filled up, but this body has to come
         self._exchange = exchange = Exchange(self._core, self, head, self._client)
         exchange.start()
         if self._body is not None and self._buffer and not self._closing:
@@ -177,7 +178,6 @@ class ServerConnection(Wire):
 
     def _spoilt(self, error: RequestRefused) -> None:
         """The body of the current request is broken off or cannot be read; whatever follows means nothing."""
-        self._body = None
         if self._exchange is not None:
             self._exchange.refuse(error)
         else:
