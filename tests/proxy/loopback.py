@@ -375,9 +375,11 @@ class Lab:
     def wait(self, seconds: float = 0.0) -> None:
         """Let time pass; whoever waits for the next turn of the reactor has it."""
         self.network.advance(0)
-        if seconds:
-            self.network.advance(seconds)
+        while seconds > 0:
+            step = min(seconds, 1.0)  # what begins meanwhile must not begin at the end of it all
+            self.network.advance(step)
             self.network.advance(0)
+            seconds -= step
 
     @property
     def outcomes(self) -> list[tuple[str, Outcome]]:

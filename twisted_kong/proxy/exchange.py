@@ -168,8 +168,10 @@ class Exchange:
             return
         if self._upload is not None:
             self._attempt()
-        elif self._connection is not None:
-            self._send_content(self._connection, b"")
+        else:
+            self.downstream.hold_body(False)  # there is nothing left to hold, and it may leave
+            if self._connection is not None:
+                self._send_content(self._connection, b"")
 
     def client_gone(self) -> None:
         """Nobody waits for the answer any more."""

@@ -52,7 +52,7 @@ class ReverseProxyResource(Resource):
     isLeaf = True
 
     def __init__(self, core: ProxyCore, settings: Settings) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self.core = core
         self._port_maps = settings.port_maps
         self._send = core.deadlines.of(settings.nginx_http_send_timeout)
@@ -224,7 +224,7 @@ class SiteDownstream:
         if self._streaming:
             request.unregisterProducer()
         if self._closing:
-            request.channel.persistent = False  # type: ignore[assignment]  # what it is told to end by a client, too
+            request.channel.persistent = False  # or it would begin with what the client has sent behind this request
         request.finish()
 
     def close_after(self) -> None:
@@ -232,7 +232,11 @@ class SiteDownstream:
 
     def answer_broken(self) -> None:
         self._rest()
-        self._request.transport.abortConnection()
+        self._abort()
+
+    def _abort(self) -> None:
+        transport: Any = self._request.transport  # whatever a site listens on can do this, but no interface says so
+        transport.abortConnection()
 
     # -- what the site's transport says ------------------------------------------------------------------------
 
@@ -252,4 +256,4 @@ class SiteDownstream:
 
     def timed_out(self, deadline: Deadline) -> None:
         """The client has taken nothing for too long."""
-        self._request.transport.abortConnection()
+        self._abort()

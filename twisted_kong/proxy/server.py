@@ -160,7 +160,8 @@ class ServerConnection(Wire):
         self._expecting = False
         exchange = self._exchange
         if not body.ended:
-            self.arm(self._deadlines.body)
+            if not self._paused:
+                self.arm(self._deadlines.body)
             if content and exchange is not None:
                 exchange.body_received(content)
             return
