@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from twisted_kong.balancing.roundrobin import RoundRobin, RoundRobinFactory
@@ -151,6 +151,18 @@ def test_turns_are_not_lost(weights: list[int], data: st.DataObject) -> None:
     assert Counter([*first, *instead, *rest]) == {peer: cycles * share for peer, share in expected.items()}
 
 
+@given(WEIGHTS, st.data())
+def test_who_was_skipped_comes_first(weights: list[int], data: st.DataObject) -> None:
+    """Whoever was skipped for a whole cycle has all its turns of that cycle before anybody has one of the next."""
+    assume(len(weights) > 1)
+    peers = some_peers(*weights)
+    expected = shares(peers)
+    algorithm = spread(peers)
+    skipped = data.draw(st.sampled_from(peers))
+    picks(algorithm, sum(expected.values()), [skipped])
+    assert picks(algorithm, expected[skipped]) == [skipped] * expected[skipped]
+
+
 @given(WEIGHTS, st.integers(0, 100))
 def test_nobody_found_nothing_changed(weights: list[int], count: int) -> None:
     """A pick that finds nobody leaves everybody's turn as it was."""
@@ -190,6 +202,8 @@ def test_who_waited_longest_comes_first(number: int, count: int, random: Random)
 
 
 @given(WEIGHTS, st.integers(1, 50))
+@example([10, 1, 4, 9, 11, 5], 6)
+@example([1, 10, 9, 6, 6, 3], 9)
 def test_frequent_changes_starve_nobody(weights: list[int], pace: int) -> None:
     """However often an update comes, everybody is picked within two of its cycles, and nobody twice too often."""
     peers = some_peers(*weights)

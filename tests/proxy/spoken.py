@@ -31,15 +31,18 @@ class Message:
 class _Listener:
     def __init__(self) -> None:
         self.messages: list[Message] = []
+        self._in_head = False
 
     def on_message_begin(self) -> None:
         self.messages.append(Message())
-
-    def on_url(self, url: bytes) -> None:
-        self.messages[-1].target += url
+        self._in_head = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.messages[-1].fields.append((name.lower(), value))
+        if self._in_head:  # or else it is a trailer
+            self.messages[-1].fields.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
 
     def on_body(self, body: bytes) -> None:
         self.messages[-1].body += body
@@ -48,17 +51,30 @@ class _Listener:
         self.messages[-1].complete = True
 
 
-class _RequestListener(_Listener):
-    parser: httptools.HttpRequestParser
+class RequestListener(_Listener):
+    """Gathers the requests in what its ``parser`` is fed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parser = httptools.HttpRequestParser(self)
+
+    def on_url(self, url: bytes) -> None:
+        self.messages[-1].target += url
 
     def on_headers_complete(self) -> None:
+        super().on_headers_complete()
         self.messages[-1].method = self.parser.get_method()
 
 
-class _ResponseListener(_Listener):
-    parser: httptools.HttpResponseParser
+class AnswerListener(_Listener):
+    """Gathers the answers in what its ``parser`` is fed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parser = httptools.HttpResponseParser(self)
 
     def on_headers_complete(self) -> None:
+        super().on_headers_complete()
         self.messages[-1].status = self.parser.get_status_code()
 
 
@@ -67,16 +83,14 @@ def requests(data: bytes) -> list[Message]:
 
     :raise httptools.HttpParserError: they are malformed.
     """
-    listener = _RequestListener()
-    listener.parser = httptools.HttpRequestParser(listener)
+    listener = RequestListener()
     listener.parser.feed_data(data)
     return listener.messages
 
 
 def answers(data: bytes) -> list[Message]:
     """The same of answers, none of them to a HEAD."""
-    listener = _ResponseListener()
-    listener.parser = httptools.HttpResponseParser(listener)
+    listener = AnswerListener()
     listener.parser.feed_data(data)
     return listener.messages
 

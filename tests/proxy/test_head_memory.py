@@ -130,28 +130,27 @@ def test_earlier_heads_do_not_change() -> None:
     )
 
 
-GROWTH = 24 * 2**20
+GROWTH = 8 * 2**20
 """Bytes that the memory of one parser may come to."""
 
 ENDLESS = {
-    "lines": b"X-%d: %d",
-    "names": b"X%d-%d: x",
-    "hosts": b"X: y%d\r\nX-Forwarded-Host: h%d.test",
-    "long lines": b"X%d: " + b"x" * 8000 + b"%d",
-    "long special lines": b"X-Forwarded-For: %d" + b"x" * 8000 + b"%d",
-    "many special lines": b"Via: %d\r\n" + b"Via: 1\r\n" * 3000 + b"Via: %d",
-    "long Connection": b"Connection: a%d" + b", b" * 2000 + b"%d",
+    "lines": (12_000, b"X-%d: %d" + b"x" * 200),
+    "values of special lines": (12_000, b"Via: %d\r\nTE: %d" + b"x" * 200),
+    "long lines": (4000, b"X%d: " + b"x" * 8000 + b"%d"),
+    "long special lines": (4000, b"X-Forwarded-For: %d" + b"x" * 8000 + b"%d"),
+    "many special lines": (1200, b"Via: %d\r\n" + b"Via: 1\r\n" * 500 + b"Via: %d"),
+    "long Connection": (1500, b"Connection: a%d" + b", b" * 1000 + b"%d"),
 }
 
 
-@pytest.mark.parametrize("lines", ENDLESS.values(), ids=ENDLESS)
-def test_memory_has_an_end(lines: bytes) -> None:
+@pytest.mark.parametrize(("count", "lines"), ENDLESS.values(), ids=ENDLESS)
+def test_memory_has_an_end(count: int, lines: bytes) -> None:
     """However many different heads come, what is remembered of them has a bound."""
     parser = RequestParser(8192, 32768)
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
-        for number in range(4000):
+        for number in range(count):
             parser.parse(b"GET / HTTP/1.1\r\nHost: a.test\r\n" + lines % (number, number))
         growth = tracemalloc.get_traced_memory()[0] - before
     finally:

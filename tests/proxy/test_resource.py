@@ -174,6 +174,7 @@ def test_unknown_length_to_an_old_client() -> None:
         (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n", b"500"),
         (b"HEAD", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", None),
         (b"GET", b"HTTP/1.1 204 No Content\r\n\r\n", None),
+        (b"GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n", None),
         (b"GET", b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n", None),
         (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 500\r\n\r\n", b"500"),
     ],
@@ -244,21 +245,49 @@ def test_client_that_takes_nothing() -> None:
 
 
 def test_client_that_takes_little() -> None:
-    """The time begins anew whenever the client has taken all there was."""
+    """The time begins anew whenever the client has taken all there was, and ends when there is nothing to take."""
     lab = SiteLab(settings={"nginx_http_send_timeout": "10s"})
     client = lab.client(GET, room=100)
     origin = lab.origin()
     origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
-    for _ in range(5):
+    for _ in range(4):
         origin.send(bytes(1000))
         lab.wait(9)
         client.make_room(client.backlog)
     client.make_room(None)
-    lab.wait()
+    lab.wait(30)
+    assert client.lost is None
+    origin.send(bytes(1000))
     assert len(spoken.answer(client.received).body) == 5000
     lab.wait(30)
     assert client.lost is None
     lab.assert_idle()
+
+
+def test_end_of_the_answer() -> None:
+    """What is left to be taken of an answer that is complete is the site's concern alone."""
+    lab = SiteLab(settings={"nginx_http_send_timeout": "10s"})
+    client = lab.client(GET, room=1000)
+    origin = lab.origin()
+    origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 50000\r\n\r\n")
+    origin.send(bytes(50000))
+    lab.wait(30)
+    assert client.backlog
+    assert client.lost is None
+    client.make_room(None)
+    lab.wait()
+    assert len(spoken.answer(client.received).body) == 50000
+    lab.assert_idle()
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+def test_gateways_own_answer(method: bytes) -> None:
+    """To a HEAD the gateway's own answers have no body either, but tell its length."""
+    lab = SiteLab(route={"hosts": ["b.test"]})
+    client = lab.client(b"%b / HTTP/1.1\r\nHost: a.test\r\n\r\n" % method)
+    head, _, body = client.received.partition(b"\r\n\r\n")
+    assert b"\r\nContent-Length: 103" in head
+    assert len(body) == (103 if method == b"GET" else 0)
 
 
 # -- requests --------------------------------------------------------------------------------------------------

@@ -1,5 +1,8 @@
 """Waiting for something not to happen, and letting go of work."""
 
+# mypy: allow-untyped-calls
+# Trial's assertions carry no types.
+
 from __future__ import annotations
 
 from typing import Any
@@ -78,7 +81,7 @@ def test_begun_anew() -> None:
 def test_waits_again() -> None:
     """Who was told may wait again at once."""
     clock, deadline = a_deadline()
-    sleeper = Sleeper(clock, lambda: deadline.start(sleeper))
+    sleeper: Sleeper = Sleeper(clock, lambda: deadline.start(sleeper))
     deadline.start(sleeper)
     pass_time(clock, 2.5 * SECONDS)
     assert sleeper.told == [SECONDS, 2 * SECONDS]

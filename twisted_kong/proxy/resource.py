@@ -11,7 +11,7 @@ from __future__ import annotations
 from random import Random
 from typing import IO, TYPE_CHECKING, Any
 
-from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IPushProducer
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
@@ -32,8 +32,6 @@ from twisted_kong.tasks import Deadline
 
 if TYPE_CHECKING:
     from twisted_kong.registry import Registry
-
-_NO_CONTENT = frozenset([204, 304])
 
 
 class ReverseProxyResource(Resource):
@@ -121,7 +119,7 @@ class SiteDownstream:
         self._exchange: Exchange | None = None
         self._body: IO[bytes] | None = None  # what of it has not been brought
         self._held = False
-        self._turn: IDelayedCall | None = None  # in which the next piece of the body is brought
+        self._bringing = False  # the next piece of the body has its turn
         self._closing = False
         self._streaming = False
 
@@ -147,9 +145,6 @@ class SiteDownstream:
     def _rest(self) -> None:
         """There is nothing more to do, neither now nor later."""
         self._body = None
-        if self._turn is not None:
-            self._turn.cancel()
-            self._turn = None
         self._send.stop(self)
 
     # -- the body ----------------------------------------------------------------------------------------------
@@ -165,11 +160,12 @@ class SiteDownstream:
 
     def _bring_later(self) -> None:
         """Every piece has a turn of the reactor, so that nobody waits for the end of a long body on disk."""
-        if self._body is not None and self._turn is None:
-            self._turn = self._core.reactor.callLater(0, self._bring)
+        if self._body is not None and not self._bringing:
+            self._bringing = True
+            self._core.reactor.callLater(0, self._bring)
 
     def _bring(self) -> None:
-        self._turn = None
+        self._bringing = False
         body, exchange = self._body, self._exchange
         if self._held or body is None or exchange is None:
             return
@@ -199,7 +195,7 @@ class SiteDownstream:
         if not ended:
             self._streaming = True
             request.registerProducer(self, True)
-        self._write(b"" if status in _NO_CONTENT or request.method == b"HEAD" else content, ended)
+        self._write(content, ended)
 
     def _put_headers(self, lines: bytes) -> None:
         """Our header lines, in place of what the site says by itself of its server and the time."""
@@ -214,7 +210,7 @@ class SiteDownstream:
         self._write(content, ended)
 
     def _write(self, content: bytes, ended: bool) -> None:
-        self._request.write(content)
+        self._request.write(content)  # which leaves it out where there can be none
         if ended:
             self._finish()
 
