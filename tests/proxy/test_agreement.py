@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from loopback import GET, OK, Lab
 from spoken import Message
 
-FUZZED = settings(derandomize=True, deadline=None, max_examples=1500)
+FUZZED = settings(derandomize=True, deadline=None, max_examples=500)
 
 REQUESTS = [
     GET,

@@ -270,7 +270,6 @@ def test_claims(line: bytes, claims: bool) -> None:
         b"GET ?a HTTP/1.1",
         b"GET * HTTP/1.1",
         b"OPTIONS * HTTP/1.1",
-        b"CONNECT a.test:80 HTTP/1.1",
         b"GET ftp://a.test/ HTTP/1.1",
         b"GET http:/a.test/ HTTP/1.1",
         b"GET http:// HTTP/1.1",

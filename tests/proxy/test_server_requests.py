@@ -236,7 +236,7 @@ REFUSED = {
     "HTTP/2.0": (b"GET / HTTP/2.0\r\nHost: a.test\r\n\r\n", 505),
     "HTTP/0.9": (b"GET / HTTP/0.9\r\nHost: a.test\r\n\r\n", 505),
     "TRACE": (b"TRACE / HTTP/1.1\r\nHost: a.test\r\n\r\n", 405),
-    "CONNECT": (b"CONNECT a.test:80 HTTP/1.1\r\nHost: a.test\r\n\r\n", 400),
+    "CONNECT": (b"CONNECT a.test:80 HTTP/1.1\r\nHost: a.test\r\n\r\n", 405),
     "CONNECT /": (b"CONNECT / HTTP/1.1\r\nHost: a.test\r\n\r\n", 405),
     "long request line": (get(b"/" + b"a" * LINE), 414),
     "long request line, not complete": (b"GET /" + b"a" * LINE, 414),

@@ -20,6 +20,7 @@ from twisted_kong.errors import (
     BadGateway,
     CodingNotSupported,
     HeadTooLarge,
+    MethodRefused,
     ProxyError,
     RequestRefused,
     TargetTooLong,
@@ -357,6 +358,8 @@ class RequestParser:
         if match is None:
             raise RequestRefused("the request line is malformed")
         method, target, version = match.groups()
+        if method in _NOT_RELAYED:
+            raise MethodRefused(f"{method.decode()} is not relayed")
         minor = _MINOR.get(version)
         if minor is None:
             raise VersionNotSupported(f"HTTP/{version.decode()}")
@@ -382,6 +385,7 @@ def _only(pattern: re.Pattern[bytes]) -> Callable[[bytes], bytes | None]:
     return lambda value: value if pattern.fullmatch(value) else None
 
 
+_NOT_RELAYED = frozenset([b"TRACE", b"CONNECT"])
 _MINOR = {b"1.1": 1, b"1.0": 0}
 
 

@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
-from twisted_kong.errors import ComponentError, MethodRefused, RequestRefused
+from twisted_kong.errors import ComponentError, RequestRefused
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model.snapshot import EMPTY
 from twisted_kong.proxy.core import ProxyCore
@@ -90,10 +90,7 @@ class ReverseProxyResource(Resource):
         lines = [b"%b %b %b" % (request.method, request.uri, request.clientproto)]
         for name, values in request.requestHeaders.getAllRawHeaders():
             lines += [b"%b: %b" % (name, value) for value in values]
-        head = self.core.request_parser.parse(b"\r\n".join(lines))
-        if head.method in (b"TRACE", b"CONNECT"):
-            raise MethodRefused(f"{head.method.decode()} is not relayed")
-        return head
+        return self.core.request_parser.parse(b"\r\n".join(lines))
 
     def _client(self, request: Request) -> Client:
         scheme, port = (b"https", 443) if request.isSecure() else (b"http", 80)

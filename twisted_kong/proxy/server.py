@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 
-from twisted_kong.errors import MethodRefused, ProxyError, RequestRefused, RequestTimedOut
+from twisted_kong.errors import ProxyError, RequestRefused, RequestTimedOut
 from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.exchange import Exchange
 from twisted_kong.proxy.forwarding import Client
@@ -109,8 +109,6 @@ class ServerConnection(Wire):
                 self._await_head(data)
                 return False
             head = self._core.request_parser.parse(data[:end])
-            if head.method in (b"TRACE", b"CONNECT"):
-                raise MethodRefused(f"{head.method.decode()} is not relayed")
         except RequestRefused as error:
             self._refuse(error)
             return False
