@@ -88,6 +88,7 @@ class Request(BaseHTTPRequestHandler):
     """Answers who is asked and what was asked."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # head and body are two writes
 
     def answer(self) -> None:
         """200 whatever the request was, ``/health`` included."""

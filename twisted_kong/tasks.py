@@ -5,6 +5,7 @@ Everything takes the clock as an argument.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
@@ -82,8 +83,10 @@ class Deadline:
                 break
             due.append(waiter)
         for waiter in due:
-            if ends.pop(waiter, None) is not None:
-                waiter.timed_out(self)
+            if ends.get(waiter, math.inf) <= now:  # nobody told before has stopped it, or made it begin anew
+                del ends[waiter]
+                with log.failuresHandled("telling {waiter} that its time is up", waiter=waiter):
+                    waiter.timed_out(self)
 
 
 class Deadlines:

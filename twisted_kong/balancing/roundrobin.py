@@ -9,9 +9,9 @@ of W picks a peer of share w owns w windows of W/w picks each; it may be picked 
 the window opens, and whoever's window closes first goes first. The windows of all peers fill the cycle exactly, so
 each cycle uses every one of them and is the same as the cycle before.
 
-A change of the peers begins a new cycle, in which nobody loses what it has waited for: the first window of a peer
-closes earlier by the picks since it was picked last. Without that a light peer would never be picked where changes
-are frequent.
+A change of the peers begins a new cycle, in which everybody keeps its pace: the first window of a peer
+opens when its next one would have, and closes the earlier the longer it has been open already. So light peers are
+neither starved nor favoured by frequent changes.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _Turn = tuple[int, float, int, int, int]
 """A peer's current window: (when, end, index, window, cycle).
 
 ``index`` says whose it is, ``window`` and ``cycle`` which one. Turns are compared by what comes first: ``when`` is the
-cycle of a turn that is open, and the number of the pick that opens one that is not; ``end`` is where in its cycle the
-window closes, computed afresh for each, so that rounding never adds up. No two turns have the same index.
+cycle of a turn that is open, and of one that is not the number of the pick that opens it; ``end`` is where in its cycle
+the window closes, computed afresh for each, so that rounding never adds up. No two turns have the same index.
 """
 
 
@@ -44,37 +44,40 @@ class RoundRobin:
         self._shares: Sequence[int] = ()
         self._opens: Sequence[int] = ()  # the pick of every cycle that opens the first window of each
         self._ends: Sequence[float] = ()  # where in every cycle the first window of each closes
-        self._last: list[int] = []  # the number of each one's last pick; they are counted from 1
+        self._last: list[int] = []  # the number of each one's last pick; before it, minus the picks it joined after
         self._picks = 0
         self._begin = 0  # the picks before the first cycle
         self._length = 0
-        self._open: list[_Turn] = []
+        self._opened: list[_Turn] = []
         self._waiting: list[_Turn] = []
 
     def update(self, peers: Iterable[IPeer]) -> None:
         """Start a new cycle over ``peers``; among equals who has waited longest comes first."""
+        self._begin = begin = self._picks
         known = dict(zip(self._peers, self._last, strict=True))
         self._peers = peers = list(peers)
-        self._last = last = [known.get(peer, 0) for peer in peers]
+        self._last = last = [known.get(peer, -begin) for peer in peers]
         weights = [peer.weight for peer in peers]
         unit = gcd(*weights) or 1
         self._shares = shares = [weight // unit for weight in weights]
         self._length = length = sum(shares)
-        self._begin = begin = self._picks
-        dues = [was + (length - 1) // share - begin if was else 0 for share, was in zip(shares, last, strict=True)]
+        # the picks until the next window of each would have opened; negative where it has been open for as many
+        dues = [
+            (was + (length - 1) // share if was > 0 else -was) - begin for share, was in zip(shares, last, strict=True)
+        ]
         self._opens = [due if due > 0 else 0 for due in dues]
         self._ends = [
             1 / share if due >= 0 else 1 / share + due / length for share, due in zip(shares, dues, strict=True)
         ]
         turns = list(zip(self._opens, self._ends, range(len(peers)), strict=True))
-        self._open = [(0, end, index, 0, 0) for opens, end, index in turns if not opens]
+        self._opened = [(0, end, index, 0, 0) for opens, end, index in turns if not opens]
         self._waiting = [(begin + opens, end, index, 0, 0) for opens, end, index in turns if opens]
-        heapify(self._open)
+        heapify(self._opened)
         heapify(self._waiting)
 
     def pick(self, pick: Pick) -> IPeer | None:
         now = self._picks
-        opened, waiting = self._open, self._waiting
+        opened, waiting = self._opened, self._waiting
         while waiting and waiting[0][0] <= now:
             _, end, index, window, cycle = heappop(waiting)
             heappush(opened, (cycle, end, index, window, cycle))

@@ -86,10 +86,15 @@ class UpstreamConnection(Wire):
         self.send(data)
         if self.congested:
             self.arm(self._deadlines.of(self._timeouts.write))
-        elif ended:
-            self.arm(self._deadlines.of(self._timeouts.read))
         else:
+            self._await_answer()
+
+    def _await_answer(self) -> None:
+        """Something of the answer has to come in time, if the request is complete and we read."""
+        if self._uploading or self._paused:
             self.disarm()
+        else:
+            self.arm(self._deadlines.of(self._timeouts.read))
 
     def leave(self) -> None:
         """The attempt is no longer interested; the connection cannot be used again."""
@@ -108,12 +113,13 @@ class UpstreamConnection(Wire):
 
     def pause(self) -> None:
         super().pause()
-        self.disarm()  # who is not read from cannot be late
+        if not self.congested:
+            self.disarm()  # who is not read from cannot be late
 
     def resume(self) -> None:
         super().resume()
-        if self._attempt is not None and not self._uploading:
-            self.arm(self._deadlines.of(self._timeouts.read))
+        if self._attempt is not None and not self.congested:
+            self._await_answer()
 
     # -- what the transport tells ------------------------------------------------------------------------------
 
@@ -131,6 +137,7 @@ class UpstreamConnection(Wire):
         elif self._attempt is not None:
             self._read_head(self._buffer + data if self._buffer else data)
         else:
+            self._pool.forget(self)
             self.abort()  # nobody asked
 
     def _read_head(self, data: bytes) -> None:
@@ -254,11 +261,12 @@ class UpstreamConnection(Wire):
             self.disarm()
             attempt.upload_drained()
         else:
-            self.arm(self._deadlines.of(self._timeouts.read))
+            self._await_answer()
 
     def timed_out(self, deadline: Deadline) -> None:
         self._deadline = None
         if self._attempt is None:
+            self._pool.forget(self)
             self.close()
         elif self.congested:
             self._fail("timeout", f"nothing could be written for {deadline.seconds} s")

@@ -121,6 +121,9 @@ class Exchange:
                 self.consumer = core.admit(match.key_auth, head)
             if route.service is None:
                 raise NoService
+            if route.service.protocol != "http":
+                # never in the clear what was meant to be encrypted
+                raise BadGateway(f"protocol {route.service.protocol} to upstreams is not supported")
             if head.meaning.length is not None:
                 core.check_body_size(head.meaning.length)
         except ProxyError as error:
@@ -162,14 +165,16 @@ class Exchange:
             return
         if self._upload is not None:
             self._attempt()
-        elif self._connection is not None:
-            self._send_content(self._connection, b"")
+        else:
+            self.downstream.hold_body(False)  # there is nothing left to hold, and it may leave
+            if self._connection is not None:
+                self._send_content(self._connection, b"")
 
     def client_gone(self) -> None:
         """Nobody waits for the answer any more."""
         if not self._ended:
-            self._give_up()
             self._end()
+            self._give_up()
 
     # -- attempts ----------------------------------------------------------------------------------------------
 
@@ -387,13 +392,20 @@ class Exchange:
 
     def refuse(self, error: ProxyError) -> None:
         """Tell the client ``error`` instead of an answer; a request under way to a peer is given up."""
-        self._give_up()
         self._end()
+        self._give_up()
         if self._status:
             self.downstream.answer_broken()
             return
         if isinstance(error, RequestRefused):
             self.downstream.close_after()
+        elif error.status >= 500 and not self._attempts:  # failed attempts have told already
+            log.warn(
+                "{request_id} is answered {status}: {reason}",
+                request_id=self.request_id.decode(),
+                status=error.status,
+                reason=str(error),
+            )
         core = self.core
         lines, body = core.made_up(error, self.head, self.request_id)
         now = core.seconds()
@@ -404,7 +416,10 @@ class Exchange:
         self.downstream.answer(error.status, b"", lines, len(body), body, True)
 
     def _give_up(self) -> None:
-        """Let go of the attempt under way, if there is one; it teaches nothing about its peer."""
+        """Let go of the attempt under way, if there is one; it teaches nothing about its peer.
+
+        What is let go of says at once that it has failed, so the exchange must have ended by then.
+        """
         connecting, self._connecting = self._connecting, None
         connection, self._connection = self._connection, None
         if connection is not None:

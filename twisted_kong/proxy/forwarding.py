@@ -155,7 +155,7 @@ class ResponseTokens:
         return lines + b"X-Kong-Upstream-Status: %d\r\n" % head.status if self._upstream_status else lines
 
     def _name(self, meaning: Meaning) -> bytes:
-        """Server and Via of a peer's answer, remembered."""
+        """Server and Via of a peer's answer, remembered with what they follow from."""
         server = meaning.value(b"server")
         via = meaning.value(b"via")
         lines = b"Server: %b\r\n" % server if server is not None else self._named()
@@ -163,9 +163,10 @@ class ResponseTokens:
             lines += _VIA_LINE if via is None else b"Via: %b, %b\r\n" % (via, _VIA)
         elif via is not None:
             lines += b"Via: %b\r\n" % via
-        if len(self._named_by) >= KNOWN_LINES:
-            self._named_by.clear()
-        self._named_by[meaning] = lines
+        if meaning.remembered:
+            if len(self._named_by) >= KNOWN_LINES:
+                self._named_by.clear()
+            self._named_by[meaning] = lines
         return lines
 
     def failed(self, request_id: bytes, upstream: float, proxy: float) -> bytes:

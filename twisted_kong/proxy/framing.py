@@ -106,15 +106,16 @@ class ChunkedBody:
 
     def _line_end(self, data: bytes, position: int) -> int:
         end = data.find(b"\r\n", position)
-        if end < 0 and len(data) - position > _LINE_LIMIT:
+        line = data[position : end if end >= 0 else len(data)]
+        if len(line) > _LINE_LIMIT + (end < 0):  # half of a line end may be in it
             raise MalformedBody("a line of the chunked coding is too long")
-        if b"\n" in data[position : end if end >= 0 else len(data)]:
+        if b"\n" in line:
             raise MalformedBody("a line of the chunked coding ends in a line feed alone")
         return end
 
     def _read_size(self, line: bytes) -> None:
         match = _CHUNK_SIZE.fullmatch(line)
-        if match is None or len(line) > _LINE_LIMIT:
+        if match is None:
             raise MalformedBody("the size of a chunk is malformed")
         size = int(match[1], 16)
         if size:

@@ -20,6 +20,7 @@ from twisted_kong.errors import (
     BadGateway,
     CodingNotSupported,
     HeadTooLarge,
+    MethodRefused,
     ProxyError,
     RequestRefused,
     TargetTooLong,
@@ -36,6 +37,8 @@ _DIGITS = re.compile(rb"\d{1,18}")
 
 KNOWN_LINES = 4096
 KNOWN_LINE_SIZE = 256
+KNOWN_MEANING_SIZE = 512
+"""Bytes of special lines beyond which their meaning is not remembered: it would not come again, but fill the memory."""
 
 
 class Special(bytes):
@@ -153,10 +156,11 @@ class Meaning:
 
     ``values`` are their values by lower-case name; ``length`` the announced length of the body in bytes, None
     without one; ``chunked`` says that the body comes in chunks; ``persistent`` that the connection outlives the
-    message; ``dropped`` are the names that Connection lists, whose fields end here.
+    message; ``dropped`` are the names that Connection lists, whose fields end here. ``remembered`` says that the next
+    head with the same special fields has this very object.
     """
 
-    __slots__ = ("chunked", "dropped", "length", "persistent", "values")
+    __slots__ = ("chunked", "dropped", "length", "persistent", "remembered", "values")
 
     def __init__(self, special: Iterable[Special], minor: int, refuse: Callable[[str], ProxyError]) -> None:
         self.values: dict[bytes, list[bytes]] = {}
@@ -165,6 +169,7 @@ class Meaning:
         self.length: int | None = None
         self.chunked = False
         self.persistent = minor == 1
+        self.remembered = False
         self.dropped: frozenset[bytes] = frozenset()
         if b"connection" in self.values:
             self._read_connection()
@@ -255,10 +260,12 @@ class Memory(Generic[M]):
     def _work_out(self, key: tuple[bytes, ...], fields: list[bytes], minor: int) -> M:
         special = [field for field in fields if isinstance(field, Special)]
         meaning = self._meaning(special, minor, self._refuse)
-        meanings = self._meanings[minor]
-        if len(meanings) >= KNOWN_LINES:
-            meanings.clear()
-        meanings[key] = meaning
+        if sum(map(len, key)) <= KNOWN_MEANING_SIZE:
+            meanings = self._meanings[minor]
+            if len(meanings) >= KNOWN_LINES:
+                meanings.clear()
+            meanings[key] = meaning
+            meaning.remembered = True
         return meaning
 
     def values(self, lines: list[bytes], name: bytes) -> list[bytes]:
@@ -351,6 +358,8 @@ class RequestParser:
         if match is None:
             raise RequestRefused("the request line is malformed")
         method, target, version = match.groups()
+        if method in _NOT_RELAYED:
+            raise MethodRefused(f"{method.decode()} is not relayed")
         minor = _MINOR.get(version)
         if minor is None:
             raise VersionNotSupported(f"HTTP/{version.decode()}")
@@ -376,6 +385,7 @@ def _only(pattern: re.Pattern[bytes]) -> Callable[[bytes], bytes | None]:
     return lambda value: value if pattern.fullmatch(value) else None
 
 
+_NOT_RELAYED = frozenset([b"TRACE", b"CONNECT"])
 _MINOR = {b"1.1": 1, b"1.0": 0}
 
 

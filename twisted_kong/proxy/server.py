@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 
-from twisted_kong.errors import MethodRefused, ProxyError, RequestRefused, RequestTimedOut
+from twisted_kong.errors import ProxyError, RequestRefused, RequestTimedOut
 from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.exchange import Exchange
 from twisted_kong.proxy.forwarding import Client
@@ -109,8 +109,6 @@ class ServerConnection(Wire):
                 self._await_head(data)
                 return False
             head = self._core.request_parser.parse(data[:end])
-            if head.method in (b"TRACE", b"CONNECT"):
-                raise MethodRefused(f"{head.method.decode()} is not relayed")
         except RequestRefused as error:
             self._refuse(error)
             return False
@@ -141,6 +139,7 @@ class ServerConnection(Wire):
             self._body = ChunkedBody() if meaning.length is None else SizedBody(meaning.length)
             self._expecting = head.minor == 1 and (meaning.value(b"expect") or b"").lower() == b"100-continue"
             self.arm(self._deadlines.body)
+            self.resume()  # the pipeline may have filled up, but this body has to come
         self._exchange = exchange = Exchange(self._core, self, head, self._client)
         exchange.start()
         if self._body is not None and self._buffer and not self._closing:
@@ -159,7 +158,8 @@ class ServerConnection(Wire):
         self._expecting = False
         exchange = self._exchange
         if not body.ended:
-            self.arm(self._deadlines.body)
+            if not self._paused:
+                self.arm(self._deadlines.body)
             if content and exchange is not None:
                 exchange.body_received(content)
             return
@@ -177,7 +177,6 @@ class ServerConnection(Wire):
 
     def _spoilt(self, error: RequestRefused) -> None:
         """The body of the current request is broken off or cannot be read; whatever follows means nothing."""
-        self._body = None
         if self._exchange is not None:
             self._exchange.refuse(error)
         else:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from twisted.logger import Logger
 
 from twisted_kong.errors import ProxyError
-from twisted_kong.interfaces import IAlgorithm
+from twisted_kong.interfaces import IAlgorithm, IPeer
 from twisted_kong.model.traffic import Outcome, Pick
 from twisted_kong.runtime.peers import Peer
 
@@ -46,6 +46,7 @@ class Balancer:
         self.checked = False
         """Whether the health of a peer counts."""
         self._weights: Sequence[tuple[Peer, int]] = ()
+        self._lent: frozenset[IPeer] = frozenset()
         self._algorithm = algorithm
 
     def update(self, peers: Sequence[Peer], *, checked: bool = False) -> None:
@@ -59,7 +60,9 @@ class Balancer:
         weights = [(peer, peer.weight) for peer in self.peers if peer.weight and (peer.healthy or not self.checked)]
         if weights != self._weights:
             self._weights = weights
-            self._algorithm.update([peer for peer, _ in weights])
+            self._lent = frozenset(peer for peer, _ in weights)
+            with log.failuresHandled("the algorithm of {name} failed to take its peers", name=self.name):
+                self._algorithm.update([peer for peer, _ in weights])
 
     def lease(self, tried: Collection[Peer] = (), key: bytes | None = None) -> Lease | None:
         """A peer for the next attempt: one not in ``tried`` while there is any; None when there is no peer at all.
@@ -71,6 +74,8 @@ class Balancer:
             peer = self._algorithm.pick(pick)
             if peer is None and tried:
                 peer = self._algorithm.pick(Pick(key))
+            if peer is not None and peer not in self._lent:
+                raise ValueError(f"{peer!r} is none of the peers it was given")
         except Exception:
             log.failure("the algorithm of {name} failed to pick", name=self.name)
             raise ComponentFailed(f"the algorithm of {self.name} failed") from None

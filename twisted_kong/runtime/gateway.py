@@ -98,18 +98,21 @@ class Gateway:
             elif before.algorithm != upstream.algorithm:
                 peers, balancer = balancer.peers, self._build(upstream)
                 balancer.update(peers)  # nobody else holds them, and they must not forget what they know
+            balancer.name = upstream.name
             self._upstreams[upstream.name] = (upstream, balancer)
 
     def _build(self, upstream: Upstream) -> Balancer:
-        factory = self._algorithms.get(upstream.algorithm)
+        """A balancer without peers; round-robin where the upstream's algorithm is not there or cannot be made."""
+        name, algorithm = upstream.name, upstream.algorithm
+        factory = self._algorithms.get(algorithm)
         if factory is None:
-            log.warn(
-                "{name} has no algorithm {algorithm}: it is round-robin",
-                name=upstream.name,
-                algorithm=upstream.algorithm,
-            )
-            factory = self._algorithms[DIRECT]
-        return Balancer(upstream.name, factory.build(upstream))
+            log.warn("{name} has no algorithm {algorithm}: it is round-robin", name=name, algorithm=algorithm)
+        else:
+            with log.failuresHandled(
+                "making {algorithm} for {name}, which is round-robin", name=name, algorithm=algorithm
+            ):
+                return Balancer(name, factory.build(upstream))
+        return Balancer(name, self._algorithms[DIRECT].build(upstream))
 
     def _update_peers(self, upstream_id: str, snapshot: Snapshot) -> None:
         upstream = snapshot.upstreams.get(upstream_id)

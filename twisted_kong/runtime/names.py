@@ -66,6 +66,8 @@ class Names:
         error: ProxyError | None = None
         try:
             name.answer = await self._resolver.resolve(host)
+            if not name.answer.addresses:
+                raise NameNotFound(f"the resolver knows {host!r}, but no address of it")
             name.expires = self._clock.seconds() + name.answer.ttl
         except (NameNotFound, NameNotResolved) as failed:
             error = failed

@@ -6,7 +6,6 @@ same object, with whatever it has learnt. A peer taken out of the configuration 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from ipaddress import ip_address
 from weakref import WeakValueDictionary
 
@@ -75,6 +74,3 @@ class Peers:
             peer = self._peers[owner, host, port] = Peer(host, port, weight)
         peer.weight = weight
         return peer
-
-    def __iter__(self) -> Iterable[Peer]:
-        return iter(self._peers.values())
