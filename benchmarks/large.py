@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from itertools import count, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.servers import Gateway
 from twisted_kong.model import history
@@ -23,6 +24,8 @@ from twisted_kong.store import rows
 from twisted_kong.store.migrations import migrate
 from twisted_kong.store.sql import make_engine
 
+E = TypeVar("E", bound=Entity)
+
 TAGGED = 100
 """Every so many routes one bears the tag ``rare``."""
 
@@ -33,7 +36,7 @@ class Size:
 
     targets: int = 10_000
     routes: int = 10_000
-    services: int = 100
+    services: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,18 +55,19 @@ class Configuration:
 
 def make(size: Size, port: int) -> Configuration:
     """A configuration whose requests reach ``port`` of the loopback: every target is one of its many addresses."""
-    schema, now = Schema(), time.time()
+    schema, moments = Schema(), count(int(time.time()) - 86_400)  # one entity a second, from yesterday on
 
-    def build(kind: Any, **data: Any) -> Any:
-        return schema.build(kind, data, now=now)
+    def build(kind: type[E], **data: Any) -> E:
+        return schema.build(kind, data, now=next(moments))
 
     upstream = build(Upstream, name="large")
+    owner = {"id": upstream.id}
+    addresses = islice(_loopback(), size.targets)
     targets = [
-        build(Target, target=f"{address}:{port}", weight=1 + number % 100, upstream={"id": upstream.id})
-        for number, address in zip(range(size.targets), _loopback(), strict=False)
+        build(Target, target=f"{one}:{port}", weight=1 + n % 100, upstream=owner) for n, one in enumerate(addresses)
     ]
-    services = [build(Service, name=f"service-{number}", host="large") for number in range(size.services)]
-    routes = [build(Route, **_route(number, services[number % size.services])) for number in range(size.routes)]
+    services = [build(Service, name=f"service-{n}", host="large") for n in range(size.services)]
+    routes = [build(Route, **_route(n, services[n % size.services])) for n in range(size.routes)]
     return Configuration(upstream, targets, services, routes)
 
 

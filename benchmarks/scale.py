@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description="The cost of changes at scale.")
     parser.add_argument("--targets", type=int, default=Size.targets, help="targets of the one upstream")
     parser.add_argument("--routes", type=int, default=Size.routes, help="routes")
-    parser.add_argument("--services", type=int, default=Size.services, help="services that share the routes")
+    parser.add_argument("--services", type=int, default=Size.services, help="how many services share the routes")
     parser.add_argument("--turns", type=int, default=30, help="how often each question is asked")
     return parser
 
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
 def run(size: Size, turns: int) -> int:
     """Measure and print."""
     print(", ".join(f"{name} {value}" for name, value in machine.description().items()))
-    print(f"\n{size.targets:,} targets in one upstream, {size.routes:,} routes of {size.services:,} services\n")
+    print(f"\n{size.targets:,} targets in one upstream, {size.routes:,} routes, services: {size.services:,}\n")
     with running(size) as (gateway, configuration):
         pid = gateway.program.pid
         cpu, _ = accounting.spent({}, accounting.processor_times(pid))
@@ -188,7 +188,9 @@ def questions(configuration: Configuration, client: Client) -> Iterator[Question
         "PATCH a route's host, by name": lambda n: ask("PATCH", f"/routes/{plain[-n].name}", hosts=[f"h{n}.test"]),
         "PUT a new route, and visit it": add,
         "DELETE a route": remove,
-        "PATCH a service": lambda n: ask("PATCH", f"/services/{services[-1].id}", read_timeout=30_000 + n),
+        f"PATCH a service of {len(configuration.routes) // len(services):,} routes": lambda n: ask(
+            "PATCH", f"/services/{services[-1].id}", read_timeout=30_000 + n
+        ),
         "PATCH the upstream": lambda n: ask("PATCH", upstream, slots=1000 + n),
     }
     yield from (Question(name, CHANGE, change) for name, change in changes.items())

@@ -108,7 +108,7 @@ def test_guide(demo: Demo, tmp_path: Path) -> None:
     """So is the resilient API backend, on an empty gateway in front of the demo's origins."""
     proxy, admin, nobody = free_ports(3)
     command = [str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=", "kong-gateway"]
-    command += ["--database", "off", "--prefix", str(tmp_path / "guide")]
+    command += ["--prefix", str(tmp_path / "guide")]
     command += ["--proxy-listen", f"127.0.0.1:{proxy}", "--admin-listen", f"127.0.0.1:{admin}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment()) as gateway:
         assert gateway.stdout is not None

@@ -3,26 +3,29 @@
 Start: settings, components, store, configuration in force, then the listeners, the proxy's before the Admin API's, so
 that whoever can ask the Admin API finds the rest at work. All of it happens before the reactor runs; whatever is
 wrong ends the process with one line. Stop: no new connections, requests under way are answered, then the store
-is closed.
+is closed. At SIGHUP the configuration is read anew, from the declarative file or from the database.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
-from typing import Any
+from types import FrameType
+from typing import Any, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.task import deferLater
 from twisted.internet.tcp import makeBinding
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
@@ -32,6 +35,7 @@ from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.site import make_admin_site
 from twisted_kong.errors import ComponentError, StartupError
 from twisted_kong.interfaces import IConfigStore
+from twisted_kong.model.changes import Change
 from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import EMPTY
 from twisted_kong.proxy.core import ProxyCore
@@ -40,7 +44,11 @@ from twisted_kong.registry import Registry
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Listener, Settings, load
+from twisted_kong.store.declarative import NOTHING_LOADED, Loader, text_of
 from twisted_kong.store.memory import MemoryStore
+from twisted_kong.tasks import detach
+
+T = TypeVar("T")
 
 log = Logger()
 
@@ -61,7 +69,7 @@ class Options(usage.Options):
         ["prefix", "p", None, "Directory of everything the gateway keeps."],
         ["proxy-listen", None, None, "Where the proxy listens, e.g. 0.0.0.0:8000."],
         ["admin-listen", None, None, "Where the Admin API listens, e.g. 127.0.0.1:8001."],
-        ["database", None, None, "sqlite, or off to keep the configuration in memory."],
+        ["database", None, None, "sqlite, or off for a declarative configuration."],
     ]
 
     def __init__(self) -> None:
@@ -113,6 +121,9 @@ class GatewayService(Service):
         self._settings = settings
         self._registry = registry
         self._store: IConfigStore
+        self._loader: Loader | None = None
+        self._terminal = False
+        self._before: Any = signal.SIG_DFL
         self._core: ProxyCore
         self._admin: AdminSite
         self._listeners: list[ProxyListener] = []
@@ -126,6 +137,8 @@ class GatewayService(Service):
         with one_line():
             self._start(self._registry or Registry())
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
+        self._before = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
+        self._terminal = self._before != signal.SIG_IGN and has_terminal()
 
     def _start(self, registry: Registry) -> None:
         settings = self._settings
@@ -133,13 +146,17 @@ class GatewayService(Service):
         make_prefix(settings.prefix)
         gateway = Gateway(registry.algorithms, settings.router_flavor)
         self._store = store = open_store(settings, reactor)
+        schema = make_schema(registry)
+        if settings.database == "off":
+            self._loader = Loader(store, schema, now=time.time, aside=self._aside)
+            at_once(Deferred.fromCoroutine(load_declared(self._loader, settings)))
         gateway.apply(EMPTY, store.snapshot())
         store.subscribe(gateway.apply)
         resolver = chosen(registry.resolvers, settings.dns_resolver_plugin, "dns_resolver_plugin")
         names = Names(resolver.build(reactor, settings), reactor)
         self._core = ProxyCore(reactor, settings, gateway, names, Random())
-        node = Node(node_id(settings.prefix), settings, self._connections)
-        self._admin = make_admin_site(store, Schema(registry.algorithms), node, gateway, now=time.time, reactor=reactor)
+        node = Node(node_id(settings.prefix), settings, self._connections, self._configuration_hash)
+        self._admin = make_admin_site(store, schema, node, gateway, self._loader, now=time.time, reactor=reactor)
         for listener in settings.proxy_listen:
             proxy = ProxyListener(self._core, settings)
             self._listeners.append(proxy)
@@ -164,6 +181,37 @@ class GatewayService(Service):
             "total_requests": self._core.requests + self._admin.requests,
         }
 
+    def _configuration_hash(self) -> str:
+        """The hash of ``GET /status``."""
+        return self._loader.hash if self._loader else NOTHING_LOADED
+
+    def _aside(self, work: Callable[[], T]) -> Deferred[T]:
+        """``work`` in a thread, or before the reactor runs at once: nobody waits yet."""
+        if not self._reactor.running:
+            return maybeDeferred(work)
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
+
+    def _hung_up(self, number: int, frame: FrameType | None) -> None:
+        """SIGHUP came, in the middle of anything: somebody sent it, or our terminal was closed and we go with it."""
+        if self._terminal and not has_terminal():
+            self._reactor.callFromThread(self._reactor.stop)
+        else:
+            self._reactor.callFromThread(lambda: detach(self._reload(), "reading the configuration anew"))
+
+    async def _reload(self) -> None:
+        """Read the configuration anew. What cannot be read leaves the one there is in force."""
+        if not self.running:
+            return
+        try:
+            if self._loader is None:
+                await self._store.apply(Change())  # the store notices what others wrote
+            else:
+                await load_declared(self._loader, self._settings)
+        except StartupError as error:
+            log.error("the configuration stays as it is: {error}", error=error)
+        else:
+            log.info("read the configuration anew")
+
     def stopService(self) -> Deferred[None]:
         """Stop everything; fires when it has stopped."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted's
@@ -180,6 +228,7 @@ class GatewayService(Service):
             listener.abort()
         self._core.close()
         await self._store.close()
+        signal.signal(signal.SIGHUP, self._before)
 
 
 async def stopped(port: IListeningPort) -> None:
@@ -187,6 +236,15 @@ async def stopped(port: IListeningPort) -> None:
     done = port.stopListening()
     if done is not None:
         await done
+
+
+def has_terminal() -> bool:
+    """Whether there is a terminal that somebody could close."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR))
+    except OSError:
+        return False
+    return True
 
 
 def make_prefix(prefix: Path) -> None:
@@ -214,7 +272,29 @@ def open_store(settings: Settings, reactor: Any, now: Callable[[], float] = time
         return MemoryStore()
     from twisted_kong.store.sql import SqlStore  # SQLAlchemy is slow to import, and nobody needs it without a database
 
-    return SqlStore.open(settings.prefix / "kong.sqlite", reactor=reactor, now=now)
+    return SqlStore.open(database_file(settings), reactor=reactor, now=now)
+
+
+def database_file(settings: Settings) -> Path:
+    """Where the database is, if there is one."""
+    return settings.prefix / "kong.sqlite"
+
+
+def make_schema(registry: Registry) -> Schema:
+    """What entities may say where these components are installed."""
+    return Schema(registry.algorithms)
+
+
+async def load_declared(loader: Loader, settings: Settings) -> None:
+    """Make the document that the settings name the configuration, if they name one.
+
+    :raise StartupError: it cannot be loaded.
+    """
+    if settings.declarative_config is not None:
+        path = str(settings.declarative_config)
+        await loader.load_named(text_of(settings.declarative_config), path, path)
+    elif settings.declarative_config_string is not None:
+        await loader.load_named(settings.declarative_config_string, None, "declarative_config_string")
 
 
 def chosen(components: Mapping[str, Any], name: str, setting: str) -> Any:
@@ -228,7 +308,9 @@ def listen(reactor: Any, listener: Listener, factory: IProtocolFactory, setting:
     """Listen where ``listener`` says."""
     try:
         if listener.endpoint is not None:
-            return listening_at_once(serverFromString(reactor, listener.endpoint).listen(factory))
+            # a server's endpoints listen at once; the Deferred is for the client's
+            listening: Deferred[IListeningPort] = serverFromString(reactor, listener.endpoint).listen(factory)
+            return at_once(listening)
         binding = makeBinding(listener.host, listener.port, reuseAddress=True, reusePort=listener.reuseport)
         # the address is said twice because only this one makes it IPv6
         port: IListeningPort = reactor.listenTCP(binding, factory, listener.backlog, listener.host)
@@ -237,12 +319,12 @@ def listen(reactor: Any, listener: Listener, factory: IProtocolFactory, setting:
         raise StartupError(f"{setting}: cannot listen on {listener}: {error}") from None
 
 
-def listening_at_once(listening: Deferred[IListeningPort]) -> IListeningPort:
-    """The port of an endpoint. A server's endpoints listen at once; the Deferred is for the client's."""
-    found: list[IListeningPort | Failure] = []
-    _ = listening.addBoth(found.append)
+def at_once(deferred: Deferred[T]) -> T:
+    """The result of what waits for nobody."""
+    found: list[T | Failure] = []
+    _ = deferred.addBoth(found.append)
     if not found:
-        raise StartupError("an endpoint that does not listen at once cannot be used")
+        raise StartupError("cannot wait for anything before the reactor runs")
     if isinstance(found[0], Failure):
         found[0].raiseException()
     return found[0]

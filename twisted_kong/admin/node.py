@@ -165,8 +165,8 @@ def _printer(unit: Any, scale: Any) -> Callable[[int], int | str]:
 
 
 def describe(settings: Settings) -> dict[str, Any]:
-    """The settings as ``/`` tells them, with what Kong adds to its own; none of ours is a secret."""
-    return {name: _plain(getattr(settings, name)) for name in DECLARED} | {
+    """The settings as ``/`` tells them, with what Kong adds to its own."""
+    return {name: _shown(name, getattr(settings, name)) for name in DECLARED} | {
         "role": "traditional",
         "admin_listeners": [_listener(listener) for listener in settings.admin_listen],
         "proxy_listeners": [_listener(listener) for listener in settings.proxy_listen],
@@ -174,6 +174,11 @@ def describe(settings: Settings) -> dict[str, Any]:
         "plugins": [*PLUGINS],
         "loaded_plugins": dict.fromkeys(PLUGINS, True),
     }
+
+
+def _shown(name: str, value: Any) -> Any:
+    """A setting's value, or Kong's stars for one that is a secret."""
+    return "******" if DECLARED[name].secret and value is not None else _plain(value)
 
 
 def _plain(value: Any) -> Any:

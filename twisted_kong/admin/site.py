@@ -34,9 +34,8 @@ def make_admin_site(
 ) -> AdminSite:
     """The site that serves the Admin API to whoever reaches it.
 
-    ``balancers`` tell how targets are; with a ``loader`` the configuration is written as one document, and else only
-    read; ``now`` gives the seconds since the epoch, for what is created and changed;
-    ``reactor`` measures and times out.
+    ``balancers`` tell how targets are; with a ``loader`` the configuration is written as one document and in no other
+    way; ``now`` gives the seconds since the epoch, for what is created and changed; ``reactor`` measures and times out.
     """
     settings = node.settings
     configuration = (ReadOnlyConfiguration if loader else Configuration)(store, schema, now)

@@ -183,6 +183,7 @@ def compile_router(snapshot: Snapshot, flavor: str, previous: Router | None = No
         previous = Router(flavor, EMPTY, _NOTHING, _NOTHING)
     old = previous.snapshot
     if all(old.all(collection) is snapshot.all(collection) for collection in _CONCERNING):
+        previous.snapshot = snapshot  # the old one need not be kept for what it has of other collections
         return previous
     stale = _changed(old, snapshot, "routes")
     for id in _changed(old, snapshot, "services"):

@@ -82,8 +82,6 @@ REFUSED: Mapping[str, Refused] = MappingProxyType(
     {
         "stream_listen": Refused("off", "TCP and UDP streams are not proxied"),
         "role": Refused("traditional", "there is no hybrid mode"),
-        "declarative_config": Refused("", "a declarative file is not supported yet by this version"),
-        "declarative_config_string": Refused("", "a declarative document is not supported yet by this version"),
         "client_ssl": Refused("off", "no client certificate would be presented to upstreams"),
         "lua_ssl_trusted_certificate": Refused("system", "the system's authorities would be trusted all the same"),
         "wasm": Refused("off", "requests would pass without their filters"),

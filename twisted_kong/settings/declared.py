@@ -36,17 +36,22 @@ _NO_DATABASE_YET = dict.fromkeys(
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """One setting: ``default`` is a text as one would write it; ``inert`` says why it has no effect, else is empty."""
+    """One setting.
+
+    ``default`` is a text as one would write it; ``inert`` says why it has no effect, else is empty; the value of a
+    ``secret`` one is told to nobody.
+    """
 
     parse: Parser[Any]
     default: str
     meaning: str
     inert: str = ""
+    secret: bool = False
 
 
-def setting(parse: Parser[T], default: str, meaning: str, inert: str = "") -> T:
+def setting(parse: Parser[T], default: str, meaning: str, inert: str = "", *, secret: bool = False) -> T:
     """The field of a setting."""
-    declared = Declared(parse, default, meaning, inert)
+    declared = Declared(parse, default, meaning, inert, secret)
     return field(default_factory=lambda: parse(default), metadata={"declared": declared})
 
 
@@ -85,7 +90,18 @@ class Settings:
     database: str = setting(
         values.one_of("sqlite", "off", refused=_NO_DATABASE_YET),
         "sqlite",
-        "`sqlite`: a database of our own below `prefix`; `off`: memory only. Kong's `postgres` is refused.",
+        "`sqlite`: a database of our own below `prefix`; `off`: one declarative document. Kong's `postgres` is refused.",
+    )
+    declarative_config: Path | None = setting(
+        values.optional(values.path),
+        "",
+        "JSON or YAML file that the configuration is read from, at the start and at SIGHUP. Needs `database = off`.",
+    )
+    declarative_config_string: str | None = setting(
+        values.optional(str),
+        "",
+        "The configuration itself, as JSON or YAML, in the place of such a file. Needs `database = off`.",
+        secret=True,
     )
 
     # -- routing and what is said

@@ -41,6 +41,7 @@ def load(path: str | None, environ: Mapping[str, str], overrides: Mapping[str, s
             _refuse(one, REFUSED[name])
         else:
             inert.append(name)
+    _check_declarative(given, values)
     ignored = sorted(key for key in environ if key.startswith("KONG_") and _setting_of(key) is None)
     return Settings(**values, inert=tuple(inert), ignored_environment=tuple(ignored))
 
@@ -94,6 +95,16 @@ def _parsed(given: Given, field: str) -> object:
         return DECLARED[field].parse(given.text)
     except MalformedError as malformed:
         raise SettingsError(f"{given.whose}: {malformed.describe(given.text)}") from None
+
+
+def _check_declarative(given: Mapping[str, Given], values: Mapping[str, Any]) -> None:
+    """A document is the whole configuration: there is one, and no database beside it."""
+    named = [name for name in ("declarative_config", "declarative_config_string") if values.get(name) is not None]
+    if named and values.get("database") != "off":
+        database = shown(values.get("database", DECLARED["database"].default))
+        raise SettingsError(f"{given[named[0]].whose}: expected database = off beside it, got {database}")
+    if len(named) > 1:
+        raise SettingsError(f"{given[named[1]].whose}: expected no value beside that of {named[0]}, got one")
 
 
 def _refuse(given: Given, refused: Refused) -> None:

@@ -8,24 +8,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from hashlib import md5
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import DeferredLock
 
+from twisted_kong.errors import StartupError
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model.changes import Change
 from twisted_kong.model.declarative.expansion import expand
 from twisted_kong.model.declarative.export import as_yaml
-from twisted_kong.model.declarative.faults import unreadable
+from twisted_kong.model.declarative.faults import InvalidDocument, unreadable
 from twisted_kong.model.declarative.plan import replacement
-from twisted_kong.model.declarative.reading import Unreadable, read
+from twisted_kong.model.declarative.reading import Unreadable, locate, read
 from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import Snapshot
 
 T = TypeVar("T")
 
 NOTHING_LOADED = "0" * 32
+REFUSED = "expected a configuration in Kong's declarative format"
 
 
 class Aside(Protocol):
@@ -61,6 +65,17 @@ class Loader:
         finally:
             self._turn.release()
 
+    async def load_named(self, text: str, name: str | None, called: str) -> Snapshot:
+        """The same for a person, who knows the document as ``called``.
+
+        :raise StartupError: it is refused; the message says why, line by line.
+        """
+        try:
+            return await self.load(text, name)
+        except InvalidDocument as refusal:
+            why = await self._aside(partial(report, refusal, text))
+            raise StartupError(f"{called}: {REFUSED}\n{why}") from None
+
     async def export(self) -> str:
         """The configuration as a document, in YAML."""
         snapshot = self._store.snapshot()
@@ -68,6 +83,20 @@ class Loader:
 
     def _planned(self, snapshot: Snapshot, document: str | Mapping[str, Any], name: str | None) -> Change:
         return replacement(snapshot, expand(self._schema, tree_of(document, name), now=self._now()))
+
+
+def text_of(path: Path) -> str:
+    """The text of a file.
+
+    :raise StartupError: there is none, or it is not UTF-8.
+    """
+    try:
+        return path.read_bytes().decode()
+    except OSError as error:
+        raise StartupError(f"{path}: expected a file that can be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise StartupError(f"{path}: expected UTF-8 in line {line}") from None
 
 
 def tree_of(document: str | Mapping[str, Any], name: str | None = None) -> object:
@@ -81,6 +110,11 @@ def tree_of(document: str | Mapping[str, Any], name: str | None = None) -> objec
         return read(document, name)
     except Unreadable as error:
         raise unreadable(str(error)) from None
+
+
+def report(refusal: InvalidDocument, text: str) -> str:
+    """Why ``text`` was refused: Kong's tree, with the lines of the text."""
+    return refusal.report(locate(text))
 
 
 def digest(document: str | Mapping[str, Any]) -> str:

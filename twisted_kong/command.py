@@ -1,0 +1,300 @@
+"""``kong-gateway``: what there is to do with a gateway, beside running it.
+
+The words are those of Kong's own command. Every command works with the settings of ``--conf``, of the environment and
+of ``--prefix``, as the gateway itself does. It ends with 0 where it did what it was asked, with 1 and ``Error:`` on
+standard error where it could not, with 2 where it did not understand.
+
+``config db_import`` writes to the database itself, all of a document in one change, whether or not a gateway runs on
+it. One that does would notice with its next change; so it is found by its Admin API and told, by SIGHUP, to read now.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import os
+import platform
+import signal
+import socket
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import twisted
+from twisted_kong import KONG_VERSION, VERSION, __version__
+from twisted_kong.errors import GatewayError, StartupError
+from twisted_kong.interfaces import IConfigStore
+from twisted_kong.model.declarative.expansion import Stated, expand
+from twisted_kong.model.declarative.export import as_yaml
+from twisted_kong.model.declarative.faults import InvalidDocument
+from twisted_kong.model.declarative.plan import addition
+from twisted_kong.registry import Registry
+from twisted_kong.service import database_file, make_prefix, make_schema, node_id, open_store
+from twisted_kong.settings import Listener, Settings, load
+from twisted_kong.store.declarative import report, text_of, tree_of
+
+T = TypeVar("T")
+
+PATIENCE = 5.0
+"""Seconds that the Admin API has to answer."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Do what the command line says.
+
+    :raise SystemExit: it could not be done, or not be understood.
+    """
+    options = parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except GatewayError as error:
+        raise SystemExit(f"Error: {error}") from None
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options of every command."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("-c", "--conf", metavar="FILE", help="settings, in the syntax of kong.conf")
+    common.add_argument("-p", "--prefix", metavar="DIRECTORY", help="where the gateway keeps everything")
+    whole = argparse.ArgumentParser(prog="kong-gateway", description="Everything but running a gateway: see twistd.")
+    commands = whole.add_subparsers(required=True, metavar="COMMAND")
+
+    config = commands.add_parser("config", help="declarative configuration, from and to files")
+    actions = config.add_subparsers(required=True, metavar="ACTION")
+    add = actions.add_parser("parse", parents=[common], help="tell whether a file can be loaded")
+    add.add_argument("file", metavar="FILE", type=Path)
+    add.set_defaults(command=config_parse)
+    add = actions.add_parser("db_import", aliases=["db-import"], parents=[common], help="add a file to the database")
+    add.add_argument("file", metavar="FILE", type=Path)
+    add.set_defaults(command=config_db_import)
+    add = actions.add_parser("db_export", aliases=["db-export"], parents=[common], help="write the database to a file")
+    add.add_argument("file", metavar="FILE", type=Path, nargs="?", default=Path("kong.yml"))
+    add.set_defaults(command=config_db_export)
+
+    add = commands.add_parser("check", help="tell whether a settings file is sound")
+    add.add_argument("conf", metavar="CONF", nargs="?")
+    add.set_defaults(command=check, prefix=None)
+    add = commands.add_parser("health", parents=[common], help="ask the gateway's Admin API whether it is there")
+    add.set_defaults(command=health)
+    add = commands.add_parser("version", help="tell the version")
+    add.add_argument("-a", "--all", action="store_true", help="and those of what it is made of")
+    add.set_defaults(command=version)
+    return whole
+
+
+def say(text: str) -> None:
+    """One line for whoever called, or for their script."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def settings_of(options: argparse.Namespace) -> Settings:
+    """The settings that the gateway itself would have.
+
+    :raise StartupError: they are not sound.
+    """
+    return load(options.conf, os.environ, {} if options.prefix is None else {"prefix": options.prefix})
+
+
+# -- config ----------------------------------------------------------------------------------------------------
+
+
+def config_parse(options: argparse.Namespace) -> None:
+    """``parse successful``, or all that is wrong with the file."""
+    settings_of(options)
+    parsed(text_of(options.file), str(options.file))
+    say("parse successful")
+
+
+def parsed(text: str, name: str | None) -> tuple[Stated, ...]:
+    """The entities of a document.
+
+    :raise StartupError: it cannot be loaded.
+    """
+    try:
+        return expand(make_schema(Registry()), tree_of(text, name), now=time.time())
+    except InvalidDocument as refusal:
+        raise StartupError(f"Failed parsing:\n{report(refusal, text)}") from None
+
+
+def config_db_import(options: argparse.Namespace) -> None:
+    """Add the entities of a file to the database; those with the same ids or names are replaced, others stay."""
+    settings = with_database(options, "db_import")
+    stated = parsed(text_of(options.file), str(options.file))
+    say("parse successful, beginning import")
+    make_prefix(settings.prefix)
+
+    async def apply(store: IConfigStore) -> None:
+        await store.apply(addition(store.snapshot(), stated))
+
+    with_store(settings, apply)
+    say("import successful")
+    tell_gateway(settings)
+
+
+def config_db_export(options: argparse.Namespace) -> None:
+    """Write the whole configuration to a new file, which only its owner may read: it holds private keys."""
+    settings = with_database(options, "db_export")
+    if options.file.exists():
+        raise StartupError(f"{options.file} already exists.\nWill not overwrite it.")
+    if not database_file(settings).exists():
+        raise StartupError(f"expected a database to export, there is no {database_file(settings)}")
+
+    async def export(store: IConfigStore) -> str:
+        return as_yaml(store.snapshot())
+
+    text = with_store(settings, export)
+    try:
+        with open(os.open(options.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise StartupError(f"{options.file}: expected a file to write: {error.strerror}") from None
+    say(f"exported to {options.file}")
+
+
+def with_database(options: argparse.Namespace, action: str) -> Settings:
+    """The settings, if they are those of a gateway with a database.
+
+    :raise StartupError: they are not.
+    """
+    settings = settings_of(options)
+    if settings.database == "off":
+        hint = "\nWithout one use `POST /config` of the Admin API." if action == "db_import" else ""
+        raise StartupError(f"'kong config {action}' only works with a database.{hint}")
+    return settings
+
+
+def with_store(settings: Settings, work: Callable[[IConfigStore], Awaitable[T]]) -> T:
+    """What ``work`` makes of the store of the settings. Runs the reactor, which can be done once in a process.
+
+    :raise GatewayError: the database cannot be used, or refuses.
+    """
+    from sqlalchemy.exc import DatabaseError
+    from twisted.internet import reactor as installed
+    from twisted.internet.defer import Deferred
+    from twisted.python.failure import Failure
+
+    reactor: Any = installed
+    store = open_store(settings, reactor)
+    found: list[T | Failure] = []
+
+    async def run() -> T:
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    def start() -> None:
+        _ = Deferred.fromCoroutine(run()).addBoth(found.append).addBoth(lambda _: reactor.stop())
+
+    reactor.callWhenRunning(start)
+    reactor.run()
+    if not found:
+        raise StartupError("interrupted")
+    if not isinstance(found[0], Failure):
+        return found[0]
+    try:
+        found[0].raiseException()
+    except DatabaseError as error:
+        raise StartupError(f"cannot use the database {database_file(settings)}: {error.orig}") from None
+
+
+def tell_gateway(settings: Settings) -> None:
+    """Let the gateway that runs on the database of these settings, if any does, know that others wrote to it."""
+    try:
+        about = ask(settings, "/")
+    except StartupError:
+        return
+    here = (node_id(settings.prefix), socket.gethostname())
+    if (about.get("node_id"), about.get("hostname")) != here:
+        return  # another gateway
+    process = int(about["pids"]["master"])
+    try:
+        os.kill(process, signal.SIGHUP)
+    except OSError as error:
+        say(f"the running gateway does not know of it: kill -HUP {process}: {error.strerror}")
+    else:
+        say(f"told the running gateway, process {process}, to read it")
+
+
+# -- the others ------------------------------------------------------------------------------------------------
+
+
+def check(options: argparse.Namespace) -> None:
+    """Whether a gateway would start with these settings, as far as that can be told without starting it."""
+    settings = settings_of(options)
+    if settings.declarative_config is not None:
+        parsed(text_of(settings.declarative_config), str(settings.declarative_config))
+    elif settings.declarative_config_string is not None:
+        parsed(settings.declarative_config_string, None)
+    say(f"configuration at {options.conf} is valid" if options.conf else "configuration is valid")
+
+
+def health(options: argparse.Namespace) -> None:
+    """Whether the Admin API answers."""
+    settings = settings_of(options)
+    ask(settings, "/status")
+    say(f"the gateway is healthy at {settings.prefix}")
+
+
+def version(options: argparse.Namespace) -> None:
+    """Our version, which begins with that of the Kong we are like."""
+    if not options.all:
+        say(VERSION)
+        return
+    parts = {"Kong": KONG_VERSION, "twisted-kong": __version__, "Twisted": twisted.__version__}
+    for name, number in {**parts, "Python": platform.python_version()}.items():
+        say(f"{name}: {number}")
+
+
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP through a socket of the file system."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=PATIENCE)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(PATIENCE)
+        self.sock.connect(self._path)
+
+
+def ask(settings: Settings, path: str) -> Any:
+    """What the Admin API answers to a GET.
+
+    :raise StartupError: it does not, or not as it should.
+    """
+    where = ", ".join(map(str, settings.admin_listen)) or "off"
+    connection = next(filter(None, map(connection_to, settings.admin_listen)), None)
+    if connection is None:
+        raise StartupError(
+            f"cannot ask the Admin API: expected an address or a unix: socket in admin_listen, got {where}"
+        )
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        body = answer.read()
+        if answer.status == 200:
+            return json.loads(body)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise StartupError(f"the Admin API does not answer at {where}: {error}") from None
+    finally:
+        connection.close()
+    raise StartupError(f"the Admin API at {where} answers GET {path} with {answer.status}")
+
+
+def connection_to(listener: Listener) -> http.client.HTTPConnection | None:
+    """A connection to who listens there; None where we do not know the way."""
+    if listener.endpoint is None:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host)
+        return http.client.HTTPConnection(host, listener.port, timeout=PATIENCE)
+    kind, _, rest = listener.endpoint.partition(":")
+    return UnixConnection(rest.partition(":")[0]) if kind == "unix" else None
+
+
+if __name__ == "__main__":
+    main()
