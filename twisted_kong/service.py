@@ -262,8 +262,11 @@ def node_id(prefix: Path) -> str:
         return str(uuid.UUID(file.read_text().strip()))
     except (OSError, ValueError):
         id = str(uuid.uuid4())
+    try:
         file.write_text(id + "\n")
-        return id
+    except OSError as error:
+        raise StartupError(f"prefix: expected a directory we can write to, got {file}: {error.strerror}") from None
+    return id
 
 
 def open_store(settings: Settings, reactor: Any, now: Callable[[], float] = time.time) -> IConfigStore:

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionRefusedError
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -44,6 +44,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 _broken: list[LogEvent] = []
 
 
+@implementer(ILogObserver)
 def _notice(event: LogEvent) -> None:
     if "log_failure" in event:
         _broken.append(event)
@@ -266,7 +267,7 @@ class Network(Clock):
     """A reactor without sockets."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.dials: list[Dial] = []
 
     def connectTCP(self, host: str, port: int, factory: Any, timeout: float = 30) -> Dial:
@@ -311,7 +312,8 @@ class Questions:
         self.asked: dict[str, Deferred[Answer]] = {}
 
     def resolve(self, name: str) -> Deferred[Answer]:
-        self.asked[name] = answer = Deferred()
+        answer: Deferred[Answer] = Deferred()
+        self.asked[name] = answer
         return answer
 
     def answer(self, name: str, address: str) -> None:
@@ -344,8 +346,9 @@ class Lab:
         gateway = Gateway({"round-robin": self.algorithm}, self.settings.router_flavor)
         snapshot = EMPTY.with_change(Change(puts=tuple(entities(targets, service or {}, route or {}))))
         gateway.apply(EMPTY, snapshot)
-        names = Names(self.names, self.network)  # type: ignore[arg-type]
-        self.core = ProxyCore(self.network, self.settings, gateway, names, Random(7))
+        names = Names(self.names, self.network)
+        self.random = Random(7)
+        self.core = ProxyCore(self.network, self.settings, gateway, names, self.random)
         self.listener = ProxyListener(self.core, self.settings, scheme)
         self.lines: list[Line] = []
 
@@ -399,9 +402,7 @@ class Lab:
         assert [dial.address for dial in self.dials if dial.waiting] == []
 
 
-def entities(
-    targets: Sequence[str], service: Mapping[str, object], route: Mapping[str, object]
-) -> Iterator[Entity]:
+def entities(targets: Sequence[str], service: Mapping[str, object], route: Mapping[str, object]) -> Iterator[Entity]:
     """The service ``s`` on ``targets``, and a route to it."""
     schema = Schema()
 

@@ -23,7 +23,7 @@ REQUESTS = [
     GET,
     b"GET /a/b?c=d HTTP/1.1\r\nHost: a.test\r\nAccept: */*\r\nX-A: 1\r\nX-A: 2\r\n\r\n",
     b"POST /x HTTP/1.1\r\nHost: a.test\r\nContent-Length: 5\r\nContent-Type: a/b\r\n\r\nhello",
-    b"PUT /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nX-A: b\r\n\r\n5;x=y\r\nhello\r\n0\r\nX-T: u\r\n\r\n",
+    b"PUT /x HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\nhello\r\n0\r\nX-T: u\r\n\r\n",
     b"DELETE /x HTTP/1.1\r\nHost: a.test\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\nTE: trailers\r\n\r\n",
     b"POST / HTTP/1.0\r\nHost: a.test\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\nhi",
     b"OPTIONS http://b.test:81/y?z HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 10.0.0.1\r\nVia: 1.1 x\r\n\r\n",
@@ -38,7 +38,26 @@ ANSWERS = [
     b"HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nContent-Length: 0\r\n\r\n",
 ]
-ODD = [b" ", b"\t", b"\r", b"\n", b"\r\n", b"\0", b"\x0b", b"\x7f", b"\x80", b"\xff", b":", b";", b",", b"0", b"1", b"-", b"+", b"x"]
+ODD = [
+    b" ",
+    b"\t",
+    b"\r",
+    b"\n",
+    b"\r\n",
+    b"\0",
+    b"\x0b",
+    b"\x7f",
+    b"\x80",
+    b"\xff",
+    b":",
+    b";",
+    b",",
+    b"0",
+    b"1",
+    b"-",
+    b"+",
+    b"x",
+]
 LINES = [
     b"Content-Length: 5",
     b"Content-Length: 6",
@@ -71,7 +90,9 @@ def mutated(draw: st.DrawFn, messages: list[bytes]) -> bytes:
     data = b"".join(draw(st.lists(st.sampled_from(messages), min_size=1, max_size=2)))
     for _ in range(draw(st.integers(0, 3))):
         at = draw(st.integers(0, len(data)))
-        kind = draw(st.sampled_from(["replace", "insert", "remove", "add line", "double line", "move line", "end line"]))
+        kind = draw(
+            st.sampled_from(["replace", "insert", "remove", "add line", "double line", "move line", "end line"])
+        )
         lines = data.split(b"\r\n")
         line = draw(st.integers(0, len(lines) - 1))
         odd = draw(st.sampled_from(ODD) | st.binary(min_size=1, max_size=2))
@@ -100,7 +121,7 @@ def mutated(draw: st.DrawFn, messages: list[bytes]) -> bytes:
 def acceptable(data: bytes) -> bytes:
     """``data`` without what llhttp alone refuses some of.
 
-    That are bytes beyond ASCII in targets, which the gateway encodes, and chunk extensions and trailers, which it drops.
+    The gateway encodes bytes beyond ASCII in targets, and drops chunk extensions and trailers.
     """
     data = re.sub(rb"[^\r\n]+ HTTP/1", lambda line: re.sub(rb"[\x80-\xff]", b"~", line[0]), data)
     data = re.sub(rb"(?m)^([0-9A-Fa-f]+)[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]*)?(?=\r\n)", rb"\1", data)
@@ -154,7 +175,9 @@ OURS = re.compile(
 def end_to_end(message: Message) -> list[tuple[bytes, bytes]]:
     """The fields of a message that are not the gateway's to change."""
     named = {name.strip().lower() for value in message.values(b"connection") for name in value.split(b",")}
-    return [(name, value.strip(b" \t")) for name, value in message.fields if not OURS.fullmatch(name) and name not in named]
+    return [
+        (name, value.strip(b" \t")) for name, value in message.fields if not OURS.fullmatch(name) and name not in named
+    ]
 
 
 @FUZZED
@@ -169,7 +192,9 @@ def test_requests(data: bytes) -> None:
     theirs = read_by_llhttp(data, [each.method for each in ours])
     assert len(ours) <= len(theirs)
     for our, their in zip(ours, theirs, strict=False):
-        path = re.sub(rb"\Ahttps?://[^/?]*(?=([/?]?))", lambda match: b"" if match[1] == b"/" else b"/", their.target, flags=re.I)
+        path = re.sub(
+            rb"\Ahttps?://[^/?]*(?=([/?]?))", lambda match: b"" if match[1] == b"/" else b"/", their.target, flags=re.I
+        )
         assert our.value(b"x-forwarded-path") == path.partition(b"?")[0]
         assert our.target.partition(b"?")[1:] == path.partition(b"?")[1:]
         assert our.method == their.method or their.method == b"LINK"

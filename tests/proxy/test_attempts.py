@@ -211,7 +211,10 @@ def test_last_failure_counts(last: Failing, status: int) -> None:
     (refused if status == 504 else connecting_too_long)(lab)
     last(lab)
     answer = spoken.answer(client.received)
-    told = {502: b"An invalid response was received from the upstream server", 504: b"The upstream server is timing out"}
+    told = {
+        502: b"An invalid response was received from the upstream server",
+        504: b"The upstream server is timing out",
+    }
     assert answer.status == status
     assert b'"message":"%b"' % told[status] in answer.body
     assert answer.value(b"x-kong-upstream-latency") is not None

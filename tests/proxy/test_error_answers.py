@@ -46,7 +46,7 @@ FIXED = settings(derandomize=True, deadline=None)
     ],
 )
 def test_negotiation(accept: bytes, expected: bytes | None) -> None:
-    """The highest quality wins, then the first; JSON stands for what we do not have, and nothing for what is refused."""
+    """The highest quality wins, then the first; JSON stands for what we do not have; what is refused is not sent."""
     assert negotiate(accept) == expected
 
 
@@ -91,12 +91,12 @@ def test_bodies() -> None:
     assert body(message, id, JSON) == b'{\n  "message":"%b",\n  "request_id":"%b"\n}' % (message.encode(), id.encode())
     assert body(message, id, PLAIN) == b"%b\nrequest_id: %b\n" % (message.encode(), id.encode())
     assert body(message, id, XML) == (
-        b'<?xml version="1.0" encoding="UTF-8"?>\n<error>\n  <message>%b</message>\n  <requestid>%b</requestid>\n</error>\n'
-        % (message.encode(), id.encode())
+        b'<?xml version="1.0" encoding="UTF-8"?>\n<error>\n'
+        b"  <message>%b</message>\n  <requestid>%b</requestid>\n</error>\n" % (message.encode(), id.encode())
     )
     assert body(message, id, HTML) == (
-        b'<!doctype html>\n<html>\n  <head>\n    <meta charset="utf-8">\n    <title>Error</title>\n  </head>\n  <body>\n'
-        b"    <h1>Error</h1>\n    <p>%b.</p>\n    <p>request_id: %b</p>\n  </body>\n</html>\n"
+        b'<!doctype html>\n<html>\n  <head>\n    <meta charset="utf-8">\n    <title>Error</title>\n  </head>\n'
+        b"  <body>\n    <h1>Error</h1>\n    <p>%b.</p>\n    <p>request_id: %b</p>\n  </body>\n</html>\n"
         % (message.encode(), id.encode())
     )
 
@@ -132,7 +132,12 @@ def test_any_message(message: str) -> None:
         (errors.NoPeer(), 503, "failure to get a peer from the ring-balancer", True),
         (errors.NoPeerLeft(), 503, "The upstream server is currently unavailable", False),
         (errors.NameNotFound(), 503, "name resolution failed", True),
-        (errors.NameNotResolved("a.test", "timeout"), 500, "failed the initial dns/balancer resolve for 'a.test' with: timeout", True),
+        (
+            errors.NameNotResolved("a.test", "timeout"),
+            500,
+            "failed the initial dns/balancer resolve for 'a.test' with: timeout",
+            True,
+        ),
         (errors.BadGateway(), 502, "An invalid response was received from the upstream server", False),
         (errors.GatewayTimeout(), 504, "The upstream server is timing out", False),
         (errors.ProxyError(), 500, "An unexpected error occurred", True),

@@ -100,7 +100,9 @@ def test_path_is_the_clients() -> None:
 @pytest.mark.parametrize("address", [PROXY, STRANGER])
 def test_way_is_appended_to(address: str) -> None:
     """Every peer is appended to X-Forwarded-For, and we to Via, whoever it is."""
-    found = told(b"X-Forwarded-For: 10.1.1.1", b"Via: 2 x", b"x-forwarded-for: 10.2.2.2", b"Via: 1.0 y", address=address)
+    found = told(
+        b"X-Forwarded-For: 10.1.1.1", b"Via: 2 x", b"x-forwarded-for: 10.2.2.2", b"Via: 1.0 y", address=address
+    )
     assert found[b"x-forwarded-for"] == b"10.1.1.1, 10.2.2.2, " + address.encode()
     assert found[b"via"] == b"2 x, 1.0 y, " + VIA
 
@@ -134,7 +136,7 @@ def test_te(te: bytes, passed: bool) -> None:
     ],
 )
 def test_real_address(field: bytes, recursive: bool, lines: list[bytes], real: bytes) -> None:
-    """Where a trusted peer tells the client's address is a setting; so is whether trusted ones before it are skipped."""
+    """Where a trusted peer tells the client's address is a setting, and whether trusted ones before it are skipped."""
     trust = a_trust("10.0.0.0/8", field=field, recursive=recursive)
     assert told(*lines, address=PROXY, trust=trust)[b"x-real-ip"] == real
     assert told(*lines, address=STRANGER, trust=trust)[b"x-real-ip"] == b"192.0.2.7"

@@ -46,7 +46,12 @@ def bytewise(data: bytes) -> list[bytes]:
     return [data[at : at + 1] for at in range(len(data))]
 
 
-SIZES = st.builds(lambda size, zeros, upper: b"0" * zeros + (b"%X" if upper else b"%x") % size, st.integers(0, 40), st.integers(0, 3), st.booleans())
+SIZES = st.builds(
+    lambda size, zeros, upper: b"0" * zeros + (b"%X" if upper else b"%x") % size,
+    st.integers(0, 40),
+    st.integers(0, 3),
+    st.booleans(),
+)
 EXTENSIONS = st.sampled_from([b"", b"", b"", b";a", b';a="b"', b" ; a=b", b"\t", b";\xff"])
 CHUNKS = st.builds(
     lambda content, extension: b"%x%b\r\n%b\r\n" % (len(content), extension, content),
@@ -68,7 +73,9 @@ BROKEN = st.builds(
     st.sampled_from([b"", b"\n", b"\r", b"\r\n", b"0", b"x", b"-", b"\0", b" ", b";"]) | st.binary(max_size=2),
 )
 FRAGMENTS = st.lists(
-    st.sampled_from([b"0", b"1", b"a", b"F", b"\r\n", b"\r", b"\n", b";", b" ", b"x", b"\0", b"0\r\n\r\n", b"X: y\r\n"]),
+    st.sampled_from(
+        [b"0", b"1", b"a", b"F", b"\r\n", b"\r", b"\n", b";", b" ", b"x", b"\0", b"0\r\n\r\n", b"X: y\r\n"]
+    ),
     max_size=20,
 ).map(b"".join)
 
@@ -199,7 +206,9 @@ def test_endless_lines(data: bytes) -> None:
 
 
 @pytest.mark.parametrize("length", [4093, 4094, 4095, 4096, 4097, 8000, 16_000, 17_000])
-@pytest.mark.parametrize("line", [b"1;%b\r\na\r\n0\r\n\r\n", b"0;%b\r\n\r\n", b"0\r\nX:%b\r\n\r\n"], ids=["size", "last", "trailer"])
+@pytest.mark.parametrize(
+    "line", [b"1;%b\r\na\r\n0\r\n\r\n", b"0;%b\r\n\r\n", b"0\r\nX:%b\r\n\r\n"], ids=["size", "last", "trailer"]
+)
 def test_long_lines_in_pieces(length: int, line: bytes) -> None:
     """Whether a line is too long does not depend on the pieces it comes in."""
     data = line % (b"a" * (length - 2))
@@ -208,20 +217,12 @@ def test_long_lines_in_pieces(length: int, line: bytes) -> None:
 
 def test_endless_trailers() -> None:
     """Trailers that do not end are refused, too."""
-    body = ChunkedBody()
-    body.feed(b"0\r\n")
-    with pytest.raises(MalformedBody):
-        for _ in range(10_000):
-            body.feed(b"X: y\r\n")
+    assert read(ChunkedBody(), [b"0\r\n", *[b"X: y\r\n"] * 10_000]) == "refused"
 
 
 def test_empty_trailers() -> None:
     """However short the lines of the trailers are, there is an end to them."""
-    body = ChunkedBody()
-    body.feed(b"0\r\n")
-    with pytest.raises(MalformedBody):
-        for _ in range(100_000):
-            body.feed(b"X:\r\n")
+    assert read(ChunkedBody(), [b"0\r\n", *[b"X:\r\n"] * 100_000]) == "refused"
 
 
 def test_large_chunk_is_not_kept() -> None:

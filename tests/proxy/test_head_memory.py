@@ -31,7 +31,19 @@ NAMES = [
     b"X ",
     b"",
 ]
-VALUES = [b"", b"a.test", b"5", b"05", b"chunked", b"close", b"keep-alive", b"x-own, close", b"text/html", b"a\0", b" x\t"]
+VALUES = [
+    b"",
+    b"a.test",
+    b"5",
+    b"05",
+    b"chunked",
+    b"close",
+    b"keep-alive",
+    b"x-own, close",
+    b"text/html",
+    b"a\0",
+    b" x\t",
+]
 FIRST = [b"GET / HTTP/1.1", b"GET / HTTP/1.0", b"POST /x?y HTTP/1.1", b"GET http://b.test/ HTTP/1.1", b"GET / HTTP/1.2"]
 STATUS = [b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK", b"HTTP/1.1 404 X", b"HTTP/1.1 20 X"]
 LINES = st.builds(
@@ -43,7 +55,9 @@ LINES = st.builds(
 
 
 def heads(first: list[bytes]) -> st.SearchStrategy[bytes]:
-    return st.builds(lambda one, lines: b"\r\n".join([one, *lines]), st.sampled_from(first), st.lists(LINES, max_size=6))
+    return st.builds(
+        lambda one, lines: b"\r\n".join([one, *lines]), st.sampled_from(first), st.lists(LINES, max_size=6)
+    )
 
 
 def random_heads(first: list[bytes], count: int) -> list[bytes]:
@@ -53,7 +67,10 @@ def random_heads(first: list[bytes], count: int) -> list[bytes]:
         value = random.choice(VALUES) if random.random() < 0.7 else b"%d" % random.randrange(10**6)
         return random.choice(NAMES) + b": " + value
 
-    return [b"\r\n".join([random.choice(first), b"Host: a.test", *(line() for _ in range(random.randrange(5)))]) for _ in range(count)]
+    return [
+        b"\r\n".join([random.choice(first), b"Host: a.test", *(line() for _ in range(random.randrange(5)))])
+        for _ in range(count)
+    ]
 
 
 def read_request(parser: RequestParser, head: bytes) -> object:

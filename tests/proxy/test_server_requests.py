@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import pytest
 import spoken
@@ -386,7 +387,9 @@ LIMIT = {"nginx_http_client_max_body_size": "10"}
 def test_body_at_the_limit(buffering: bool) -> None:
     """A body of exactly the allowed size is passed on, announced or in chunks."""
     lab = Lab(settings=LIMIT, route={"request_buffering": buffering})
-    chunked = b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n"
+    chunked = (
+        b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n"
+    )
     client = lab.client(post(b"0123456789") + chunked)
     origin = lab.origin()
     origin.send(OK)
@@ -458,6 +461,18 @@ def test_streamed_body_arrives_in_pieces(chunked: bool) -> None:
     assert origin.take() == (b"4\r\nhalf\r\n0\r\n\r\n" if chunked else b"half")
     origin.send(OK)
     assert statuses(client) == [200]
+    lab.assert_idle()
+
+
+def test_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body that cannot be kept is a 500; the connection goes on."""
+    monkeypatch.setattr("twisted_kong.proxy.upload.TemporaryFile", partial(open, "/dev/full", "wb"))
+    lab = Lab(settings={"nginx_http_client_body_buffer_size": "1k"})
+    client = lab.client(post(bytes(10_000)))
+    assert statuses(client) == [500]
+    client.send(GET)
+    lab.origin().send(OK)
+    assert statuses(client) == [500, 200]
     lab.assert_idle()
 
 

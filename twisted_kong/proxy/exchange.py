@@ -1,7 +1,7 @@
 """One client request with all its attempts.
 
 The exchange decides: which route, which peer, whether a failure is worth another attempt, what the client is told.
-It knows neither sockets nor framing: a *downstream* takes its answer (`Downstream`), an upstream connection works
+It knows neither sockets nor framing: a *downstream* (`Downstream`) takes its answer, an upstream connection works
 for it (`twisted_kong.proxy.client.Attempt`). Whatever happens, it ends in `_end`, once.
 
 When an attempt has failed (`_retry`): Kong's and nginx's rules, with one of our own. A request is sent again
@@ -12,7 +12,7 @@ an attempt. Peers that were tried are tried again only when no other is left.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import TimeoutError as ConnectTimeout
@@ -34,6 +34,7 @@ from twisted_kong.errors import (
 from twisted_kong.model.entities import Consumer, Service
 from twisted_kong.model.traffic import Outcome
 from twisted_kong.proxy.client import Dial, UpstreamConnection
+from twisted_kong.proxy.downstream import Downstream
 from twisted_kong.proxy.forwarding import Client, came_by_https, forwarded
 from twisted_kong.proxy.framing import LAST_CHUNK, chunk
 from twisted_kong.proxy.headers import RequestHead, ResponseHead
@@ -52,30 +53,6 @@ NOT_REPEATABLE = frozenset([b"POST", b"PATCH", b"LOCK"])
 
 DEFAULT_RETRIES = 5
 """Where a service's ``retries`` is null."""
-
-
-class Downstream(Protocol):
-    """Where an exchange's answer goes. It calls ``client_gone`` and ``drained`` of the exchange."""
-
-    congested: bool
-
-    def expect_body(self) -> None:
-        """The body is wanted: ``body_received`` is to be called with its pieces, then ``body_ended``."""
-
-    def hold_body(self, hold: bool) -> None:
-        """Bring no more of the body for now, or go on."""
-
-    def answer(self, status: int, reason: bytes, lines: bytes, length: int | None, content: bytes, ended: bool) -> None:
-        """The answer begins: complete header ``lines``, the announced ``length`` (None: unknown), the first content."""
-
-    def answer_more(self, content: bytes, ended: bool) -> None:
-        """The answer goes on."""
-
-    def close_after(self) -> None:
-        """The connection ends with this answer."""
-
-    def answer_broken(self) -> None:
-        """The answer cannot be completed: the client must notice."""
 
 
 class Exchange:
@@ -148,12 +125,17 @@ class Exchange:
         self._received += len(content)
         try:
             self.core.check_body_size(self._received)
+            if self._upload is not None:
+                self._upload.write(content)
+                return
         except ProxyError as error:
             self.refuse(error)
             return
-        if self._upload is not None:
-            self._upload.write(content)
-        elif self._connection is not None:
+        except OSError as error:
+            log.error("a request body cannot be kept: {reason}", reason=str(error))
+            self.refuse(ProxyError(str(error)))
+            return
+        if self._connection is not None:
             self._send_content(self._connection, content)
         else:
             self._held += content  # what came along with the head; the client is held until there is a connection

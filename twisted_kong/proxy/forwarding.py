@@ -10,7 +10,8 @@ from ipaddress import IPv4Network, IPv6Network, ip_address
 
 from twisted_kong import VERSION
 from twisted_kong.model.entities import Api
-from twisted_kong.proxy.headers import KNOWN_LINES, Meaning, RequestHead, ResponseHead
+from twisted_kong.proxy.fields import KNOWN_LINES, Meaning
+from twisted_kong.proxy.headers import RequestHead, ResponseHead
 
 SERVER = b"kong/" + VERSION.encode()
 _VIA = b"1.1 " + SERVER

@@ -1,20 +1,14 @@
-"""Heads: bytes to fields and back.
+"""Heads: bytes to start lines and fields.
 
-What lives here: the grammar of request and response heads (RFC 9112), which fields concern only one connection,
-and the rule that anything ambiguous is refused. Pure functions and values; no socket, no clock, no Twisted. What
-must not: decisions about routes, retries or bodies.
-
-Clients and origins repeat themselves, so a parser remembers. A head is split into lines, and of a line seen before
-the form it is passed on in is known at once. The few fields that are not passed on just so are *special*
-(`Special`); what a combination of them means together (`Meaning`) is remembered as well. Nothing is ever passed on as
-it came.
+What lives here: the grammar of request and response heads (RFC 9112 §3, §4), their limits, and what is refused of
+them. Pure functions and values; no socket, no clock, no Twisted. What must not: decisions about routes, retries or
+bodies.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable
 
 from twisted_kong.errors import (
     BadGateway,
@@ -26,84 +20,24 @@ from twisted_kong.errors import (
     TargetTooLong,
     VersionNotSupported,
 )
+from twisted_kong.proxy.fields import (
+    CONNECTION_BOUND,
+    KNOWN_LINE_SIZE,
+    KNOWN_LINES,
+    TOKEN,
+    Meaning,
+    Memory,
+    RequestMeaning,
+    without_port,
+)
 
-TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_FIELD = re.compile(rb"(" + TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)", re.DOTALL)
 _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([^\x00-\x20#\x7f]+) HTTP/(\d\.\d)")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%\-]+)(?::\d{0,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
 _DIGITS = re.compile(rb"\d{1,18}")
 
-KNOWN_LINES = 4096
-KNOWN_LINE_SIZE = 256
-KNOWN_MEANING_SIZE = 512
-"""Bytes of special lines beyond which their meaning is not remembered: it would not come again, but fill the memory."""
-
-
-class Special(bytes):
-    """A field that the gateway itself has to look at; as bytes, what is passed on of it at once: nothing.
-
-    ``name`` is in lower case, ``value`` without surrounding blanks, ``line`` the line it was.
-    """
-
-    name: bytes
-    value: bytes
-    line: bytes
-
-
-def _make_special(name: bytes, value: bytes, line: bytes) -> Special:
-    special = Special()
-    special.name, special.value, special.line = name, value, line
-    return special
-
-
-class KnownLines(dict[bytes, bytes]):
-    """Header lines, and what is passed on of them. When full it starts afresh: what is repeated is soon known again.
-
-    ``special`` are the names of fields that are not passed on just so; ``rules`` tell of some names what a value
-    becomes when it is passed on, None where it is malformed.
-    """
-
-    def __init__(
-        self,
-        special: frozenset[bytes],
-        rules: Mapping[bytes, Callable[[bytes], bytes | None]],
-        refuse: Callable[[str], ProxyError],
-    ) -> None:
-        super().__init__()
-        self._special = special
-        self._rules = rules
-        self._refuse = refuse
-
-    def __missing__(self, line: bytes) -> bytes:
-        match = _FIELD.fullmatch(line)
-        if match is None:
-            raise self._refuse("a header line that is no field")
-        spelled, value = match.groups()
-        name = spelled.lower()
-        value = value.rstrip(b" \t")
-        rule = self._rules.get(name)
-        passed = value if rule is None else rule(value)
-        if passed is None:
-            raise self._refuse(f"the value of {name.decode()} is malformed")
-        if name in self._special:
-            known: bytes = _make_special(name, value, line)
-        else:
-            known = b"%b: %b\r\n" % (spelled, passed)
-        if len(line) <= KNOWN_LINE_SIZE:
-            if len(self) >= KNOWN_LINES:
-                self.clear()
-            self[line] = known
-        return known
-
-
-_CONNECTION_BOUND = frozenset(
-    [b"connection", b"keep-alive", b"proxy", b"proxy-connection", b"te", b"transfer-encoding", b"upgrade"]
-)
-"""Fields about one connection (RFC 9110 §7.6.1) and those nginx counts among them."""
-
-_REQUEST_SPECIAL = _CONNECTION_BOUND | {
+_REQUEST_SPECIAL = CONNECTION_BOUND | {
     b"content-length",
     b"expect",
     b"host",
@@ -118,22 +52,7 @@ _REQUEST_SPECIAL = _CONNECTION_BOUND | {
     b"x-kong-request-id",
     b"x-real-ip",
 }
-_CLAIMS = frozenset(
-    [
-        b"te",
-        b"via",
-        b"x-forwarded-for",
-        b"x-forwarded-host",
-        b"x-forwarded-path",
-        b"x-forwarded-port",
-        b"x-forwarded-prefix",
-        b"x-forwarded-proto",
-        b"x-real-ip",
-    ]
-)
-"""What a client may say about itself, or about its way here."""
-
-_RESPONSE_SPECIAL = _CONNECTION_BOUND | {
+_RESPONSE_SPECIAL = CONNECTION_BOUND | {
     b"content-length",
     b"server",
     b"trailer",
@@ -149,136 +68,6 @@ _RESPONSE_SPECIAL = _CONNECTION_BOUND | {
     b"x-kong-upstream-latency",
     b"x-kong-upstream-status",
 }
-
-
-class Meaning:
-    """What the special fields of a head say together.
-
-    ``values`` are their values by lower-case name; ``length`` the announced length of the body in bytes, None
-    without one; ``chunked`` says that the body comes in chunks; ``persistent`` that the connection outlives the
-    message; ``dropped`` are the names that Connection lists, whose fields end here. ``remembered`` says that the next
-    head with the same special fields has this very object.
-    """
-
-    __slots__ = ("chunked", "dropped", "length", "persistent", "remembered", "values")
-
-    def __init__(self, special: Iterable[Special], minor: int, refuse: Callable[[str], ProxyError]) -> None:
-        self.values: dict[bytes, list[bytes]] = {}
-        for field in special:
-            self.values.setdefault(field.name, []).append(field.value)
-        self.length: int | None = None
-        self.chunked = False
-        self.persistent = minor == 1
-        self.remembered = False
-        self.dropped: frozenset[bytes] = frozenset()
-        if b"connection" in self.values:
-            self._read_connection()
-        self._read_framing(minor, refuse)
-
-    def value(self, name: bytes) -> bytes | None:
-        """The value of a special field, several joined as one list (RFC 9110 §5.3); None without it."""
-        values = self.values.get(name)
-        return None if values is None else b", ".join(values)
-
-    def _read_connection(self) -> None:
-        options = {option.strip().lower() for value in self.values[b"connection"] for option in value.split(b",")}
-        if b"close" in options:
-            self.persistent = False
-        elif b"keep-alive" in options:
-            self.persistent = True
-        self.dropped = frozenset(options - {b"close", b"keep-alive", b""})
-
-    def _read_framing(self, minor: int, refuse: Callable[[str], ProxyError]) -> None:
-        """Where the body ends (RFC 9112 §6.3); whatever could be read in two ways is refused."""
-        codings = self.values.get(b"transfer-encoding")
-        lengths = self.values.get(b"content-length")
-        if codings is not None:
-            if lengths is not None:
-                raise refuse("both Content-Length and Transfer-Encoding")
-            if minor == 0:
-                raise refuse("Transfer-Encoding in HTTP/1.0")
-            if len(codings) != 1:
-                raise refuse("more than one Transfer-Encoding")
-            if codings[0].lower() != b"chunked":
-                raise refuse(f"transfer coding {codings[0]!r}")
-            self.chunked = True
-        elif lengths is not None:
-            if len(lengths) != 1:
-                raise refuse("more than one Content-Length")
-            self.length = int(lengths[0])
-
-
-class RequestMeaning(Meaning):
-    """The same of a request.
-
-    ``host`` is the authority, empty in an HTTP/1.0 request without one, ``hostname`` that without its port;
-    ``has_body`` says that a body follows, ``claims`` that the client says something about itself or its way here.
-    """
-
-    __slots__ = ("claims", "has_body", "host", "hostname")
-
-    def __init__(self, special: Iterable[Special], minor: int, refuse: Callable[[str], ProxyError]) -> None:
-        super().__init__(special, minor, refuse)
-        hosts = self.values.get(b"host", ())
-        if len(hosts) != 1 and (minor == 1 or hosts):
-            raise RequestRefused("no Host" if not hosts else "more than one Host")
-        self.host = hosts[0] if hosts else b""
-        self.hostname = without_port(self.host)
-        self.has_body = self.chunked or bool(self.length)
-        self.claims = not _CLAIMS.isdisjoint(self.values)
-
-
-M = TypeVar("M", bound=Meaning)
-
-
-class Memory(Generic[M]):
-    """Reads the lines of heads, remembering lines and meanings."""
-
-    def __init__(
-        self,
-        special: frozenset[bytes],
-        rules: Mapping[bytes, Callable[[bytes], bytes | None]],
-        meaning: Callable[[Iterable[Special], int, Callable[[str], ProxyError]], M],
-        refuse: Callable[[str], ProxyError],
-    ) -> None:
-        self._known = KnownLines(special, rules, refuse)
-        self._meanings: tuple[dict[tuple[bytes, ...], M], ...] = ({}, {})  # by minor version
-        self._meaning = meaning
-        self._refuse = refuse
-
-    def read(self, lines: list[bytes], minor: int) -> tuple[bytes, M]:
-        """The block of lines that are passed on, and what the others mean."""
-        fields = list(map(self._known.__getitem__, lines))
-        key = tuple([field.line for field in fields if field.__class__ is Special])
-        meaning = self._meanings[minor].get(key)
-        if meaning is None:
-            meaning = self._work_out(key, fields, minor)
-        if meaning.dropped:
-            fields = [field for field in fields if field.partition(b":")[0].lower() not in meaning.dropped]
-        return b"".join(fields), meaning
-
-    def _work_out(self, key: tuple[bytes, ...], fields: list[bytes], minor: int) -> M:
-        special = [field for field in fields if isinstance(field, Special)]
-        meaning = self._meaning(special, minor, self._refuse)
-        if sum(map(len, key)) <= KNOWN_MEANING_SIZE:
-            meanings = self._meanings[minor]
-            if len(meanings) >= KNOWN_LINES:
-                meanings.clear()
-            meanings[key] = meaning
-            meaning.remembered = True
-        return meaning
-
-    def values(self, lines: list[bytes], name: bytes) -> list[bytes]:
-        """All values of the field ``name`` (lower case), in order."""
-        found = []
-        for line in lines:
-            field = self._known[line]
-            if isinstance(field, Special):
-                if field.name == name:
-                    found.append(field.value)
-            elif field[: len(name)].lower() == name and field[len(name) : len(name) + 2] == b": ":
-                found.append(field[len(name) + 2 : -2])
-        return found
 
 
 class RequestHead:
@@ -371,13 +160,6 @@ class RequestParser:
             raise TargetTooLong(f"a request line of more than {self.line_limit} bytes")
         if size > self.head_limit or any(len(line) > self.line_limit for line in lines):
             raise HeadTooLarge(f"a header of more than {self.line_limit} bytes, or {self.head_limit} in all")
-
-
-def without_port(host: bytes) -> bytes:
-    """The host of an authority."""
-    if b":" in host and not host.endswith(b"]"):
-        return host[: host.rindex(b":")]
-    return host
 
 
 def _only(pattern: re.Pattern[bytes]) -> Callable[[bytes], bytes | None]:

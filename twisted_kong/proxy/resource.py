@@ -101,7 +101,7 @@ class ReverseProxyResource(Resource):
 
 @implementer(IPushProducer)
 class SiteDownstream:
-    """One request of a site, as its exchange sees it: a `twisted_kong.proxy.exchange.Downstream`.
+    """One request of a site, as its exchange sees it: a `twisted_kong.proxy.downstream.Downstream`.
 
     It is the producer of the answer for the site's transport. A client that does not take the answer for as long as
     ``send`` says is cut off.

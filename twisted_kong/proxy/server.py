@@ -376,6 +376,8 @@ class ProxyListener(ServerFactory):
         transport = connection.transport
         here = getattr(transport.getHost(), "port", 443 if self._scheme == b"https" else 80)
         address = getattr(transport.getPeer(), "host", "")
+        if address.startswith("::ffff:") and "." in address:
+            address = address[7:]  # an IPv4 client of a socket for both families
         return Client(address, self._port_maps.get(here, here), self._scheme, self.core.trust)
 
     def left(self, connection: ServerConnection) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -20,22 +21,25 @@ class Upload:
         self._file: IO[bytes] | None = None
 
     def write(self, content: bytes) -> None:
-        """Append ``content``."""
+        """Append ``content``.
+
+        :raise OSError: the disk does not take it; the body cannot be used any more.
+        """
         self.size += len(content)
-        if self._file is not None:
-            self._file.write(content)
-            return
-        self._pieces.append(content)
-        if self.size > self._memory:
+        if self._file is None:
+            self._pieces.append(content)
+            if self.size <= self._memory:
+                return
             self._file = TemporaryFile(buffering=0)  # noqa: SIM115  # closed by close
-            self._file.writelines(self._pieces)
+            content = b"".join(self._pieces)
             self._pieces = []
+        while content:  # a disk that runs full takes a part first
+            content = content[self._file.write(content) :]
 
     def read(self, position: int, size: int) -> bytes:
         """At most ``size`` bytes from ``position`` on; all of a body in memory at once."""
         if self._file is not None:
-            self._file.seek(position)
-            return self._file.read(size)
+            return os.pread(self._file.fileno(), size, position)
         if len(self._pieces) > 1:
             self._pieces = [b"".join(self._pieces)]
         return self._pieces[0][position:] if self._pieces else b""
