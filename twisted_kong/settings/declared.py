@@ -90,7 +90,7 @@ class Settings:
     database: str = setting(
         values.one_of("sqlite", "off", refused=_NO_DATABASE_YET),
         "sqlite",
-        "`sqlite`: a database of our own below `prefix`; `off`: one declarative document. Kong's `postgres` is refused.",
+        "`sqlite`: a database of our own below `prefix`; `off`: a declarative document. Kong's `postgres` is refused.",
     )
     declarative_config: Path | None = setting(
         values.optional(values.path),

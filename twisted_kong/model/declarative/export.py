@@ -14,6 +14,7 @@ from twisted_kong.model.entities import Entity
 from twisted_kong.model.snapshot import Snapshot
 
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_AS_IT_IS = _DUMPER is not yaml.SafeDumper  # which would write some kinds of blanks so that they are lost in reading
 
 
 def entities(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
@@ -36,7 +37,7 @@ def document(snapshot: Snapshot) -> dict[str, Any]:
 
 def as_yaml(snapshot: Snapshot) -> str:
     """The document of a configuration, as a text."""
-    text: str = yaml.dump(document(snapshot), Dumper=_DUMPER, sort_keys=False, allow_unicode=True)
+    text: str = yaml.dump(document(snapshot), Dumper=_DUMPER, sort_keys=False, allow_unicode=_AS_IT_IS)
     return text
 
 

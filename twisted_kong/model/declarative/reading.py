@@ -130,7 +130,7 @@ def _no_number(text: str) -> object:
 
 def _check_depth(tree: object) -> None:
     level = [tree]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         inside = (part.values() if isinstance(part, dict) else part for part in level if isinstance(part, (dict, list)))
         level = [part for parts in inside for part in parts if isinstance(part, (dict, list))]
         if not level:
@@ -220,7 +220,7 @@ class _Builder:
             raise self._refusal("expected one document; a second one begins here")
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
-        plain = event.implicit[0]
+        plain = event.tag is None and event.implicit[0]
         if self._expects_name():
             self._name(event.value, merges=plain and event.value == "<<")
             return
