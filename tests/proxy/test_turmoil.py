@@ -44,14 +44,20 @@ class Client:
         path = b"/%d-%d" % (self._number, len(self.paths))
         self.paths.append(path)
         body = path * random.choice([0, 1, 1, 500, 40_000])
-        head = b"%b %b HTTP/1.%d\r\nHost: a.test\r\n" % (random.choice([b"GET", b"PUT", b"POST"]), path, random.random() < 0.9)
+        head = b"%b %b HTTP/1.%d\r\nHost: a.test\r\n" % (
+            random.choice([b"GET", b"PUT", b"POST"]),
+            path,
+            random.random() < 0.9,
+        )
         if random.random() < 0.1:
             head += b"Expect: 100-continue\r\n"
         if body and random.random() < 0.5 and b"HTTP/1.1" in head:
             spoilt = random.random() < 0.1
             half = len(body) // 2
             chunks = (b"%x\r\n%b\r\n" % (len(piece), piece) for piece in (body[:half], body[half:]) if piece)
-            self._unsent += head + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(chunks) + (b"x" if spoilt else b"0\r\n\r\n")
+            self._unsent += (
+                head + b"Transfer-Encoding: chunked\r\n\r\n" + b"".join(chunks) + (b"x" if spoilt else b"0\r\n\r\n")
+            )
         elif body:
             self._unsent += head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
         else:
@@ -136,8 +142,8 @@ class Origin:
                     b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body),
                     b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body),
                     b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(body), body),
-                    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
-                    % (len(body), body),
+                    b"HTTP/1.1 100 Continue\r\n\r\n"
+                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body),
                     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\nspoilt" % (len(body), body),
                     b"nonsense",
                 ]
