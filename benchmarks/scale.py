@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +31,7 @@ from benchmarks.table import aligned
 QUIET = 0.005  # seconds without work after which a request has cost what it will cost
 CHANGE, PAGE = 50.0, 10.0  # milliseconds of processor a change and a page may cost
 STARTUP = 5.0  # seconds until the first answer
+ENOUGH = 10  # targets and routes for each turn, so that every turn has some of its own
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Cost:
 
 def main(arguments: Sequence[str]) -> int:
     """Run; 0 when every bound was kept, 1 when one was missed, 2 when the gateway does not start or answer."""
-    options = parser().parse_args(arguments)
+    options = (known := parser()).parse_args(arguments)
+    if min(options.targets, options.routes) < ENOUGH * options.turns or options.services < 1:
+        known.error(f"expected at least {ENOUGH} targets and routes for each of {options.turns} turns, and a service")
     size = Size(options.targets, options.routes, options.services)
     try:
         return run(size, options.turns)
@@ -84,7 +87,8 @@ def run(size: Size, turns: int) -> int:
         pid = gateway.program.pid
         cpu, _ = accounting.spent({}, accounting.processor_times(pid))
         before = accounting.resident(pid)
-        costs = [measure(question, pid, turns) for question in questions(configuration, Client(gateway))]
+        with closing(Client(gateway)) as client:
+            costs = [measure(question, pid, turns) for question in questions(configuration, client)]
         after = accounting.resident(pid)
     late = gateway.startup > STARTUP
     print(cost_table(costs))
@@ -128,6 +132,11 @@ class Client:
     def __init__(self, gateway: LargeGateway) -> None:
         self._admin = HTTPConnection("127.0.0.1", gateway.admin_port, timeout=60)
         self._proxy = HTTPConnection("127.0.0.1", gateway.port, timeout=60)
+
+    def close(self) -> None:
+        """Close both connections."""
+        self._admin.close()
+        self._proxy.close()
 
     def ask(self, method: str, path: str, **fields: Any) -> None:
         """Ask the Admin API; ``fields`` are the body.
@@ -176,8 +185,11 @@ def questions(configuration: Configuration, client: Client) -> Iterator[Question
     def remove(turn: int) -> None:
         ask("DELETE", f"/routes/added-{turn}")
 
+    def get(path: str) -> Callable[[int], None]:
+        return lambda turn: ask("GET", path)
+
     def visit(turn: int) -> None:
-        client.visit((plain[-1 - turn].paths or ("",))[0])
+        client.visit((plain[len(plain) // 2 + turn].paths or ("",))[0])
 
     changes: Mapping[str, Callable[[int], None]] = {
         "PATCH a target, by id": lambda n: ask("PATCH", f"{upstream}/targets/{targets[n].id}", weight=200 + n),
@@ -203,9 +215,9 @@ def questions(configuration: Configuration, client: Client) -> Iterator[Question
         "GET 100 targets from the middle": f"{upstream}/targets?size=100&offset={len(targets) // 2}",
         "GET the first 100 tags": "/tags?size=100",
     }
-    yield from (Question(name, PAGE, lambda _, path=path: ask("GET", path)) for name, path in pages.items())
-    yield Question("GET 1,000 routes", None, lambda _: ask("GET", "/routes?size=1000"))
-    yield Question("GET the health of all targets", None, lambda _: ask("GET", f"{upstream}/health"))
+    yield from (Question(name, PAGE, get(path)) for name, path in pages.items())
+    yield Question("GET 1,000 routes", None, get("/routes?size=1000"))
+    yield Question("GET the health of all targets", None, get(f"{upstream}/health"))
     yield Question("a proxied request", None, visit)
 
 

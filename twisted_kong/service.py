@@ -137,8 +137,6 @@ class GatewayService(Service):
         with one_line():
             self._start(self._registry or Registry())
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
-        self._before = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
-        self._terminal = self._before != signal.SIG_IGN and has_terminal()
 
     def _start(self, registry: Registry) -> None:
         settings = self._settings
@@ -157,6 +155,8 @@ class GatewayService(Service):
         self._core = ProxyCore(reactor, settings, gateway, names, Random())
         node = Node(node_id(settings.prefix), settings, self._connections, self._configuration_hash)
         self._admin = make_admin_site(store, schema, node, gateway, self._loader, now=time.time, reactor=reactor)
+        self._before = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
+        self._terminal = self._before != signal.SIG_IGN and has_terminal()
         for listener in settings.proxy_listen:
             proxy = ProxyListener(self._core, settings)
             self._listeners.append(proxy)

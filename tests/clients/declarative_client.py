@@ -51,8 +51,10 @@ KINDS = {
 """In the order in which they are made; they are taken away in the opposite one."""
 PARENTS = {"certificate": "certificates", "consumer": "consumers", "service": "services", "upstream": "upstreams"}
 WRITTEN_BELOW = {"keyauth_credentials": "/consumers/{}/key-auth"}
-OPTIONAL = ("/vaults", "/partials", "/keys", "/key-sets", "/consumer_groups", "/hmac-auths", "/jwts", "/basic-auths")
-OPTIONAL += ("/oauth2", "/acls", "/mtls-auths", "/filter-chains")
+OPTIONAL = (
+    *("/vaults", "/partials", "/keys", "/key-sets", "/consumer_groups", "/filter-chains"),
+    *("/hmac-auths", "/jwts", "/basic-auths", "/oauth2", "/acls", "/mtls-auths"),
+)
 """Lists that a gateway may not know; a 404 says so."""
 OF_THE_GATEWAY = ("created_at", "updated_at", "cert_digest")
 """What no file says."""
@@ -96,7 +98,10 @@ class DeclarativeClient:
         for name, row in declared(state):
             row = merged(defaults.get(name, {}), row)
             row["tags"] = sorted({*row.get("tags", []), *self._tags})
-            row["id"] = next((id for id, old in there[name].items() if same(name, old, row)), str(uuid4()))
+            old = next((old for old in there[name].values() if same(name, old, row)), None)
+            row["id"] = str(uuid4()) if old is None else old["id"]
+            if old is not None and name != "targets":
+                row["created_at"] = old["created_at"]
             parent = KINDS[name].below
             if parent:
                 row[parent] = reference(rows[PARENTS[parent]], row[parent])

@@ -69,7 +69,8 @@ _YES = (True, "1", "true", "on", "yes")
 
 def _document(received: Document, sent: Mapping[str, Any]) -> str | Mapping[str, Any]:
     """The body itself where it is a document, or else what its field ``config`` holds."""
-    if FORMAT in sent or (received is not NOTHING and "config" not in sent):
+    nothing = received is NOTHING or not (received.typed or sent)
+    if FORMAT in sent or not (nothing or "config" in sent):
         return sent
     config = sent.get("config")
     if isinstance(config, Mapping) or (isinstance(config, str) and config.strip()):
