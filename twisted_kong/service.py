@@ -163,6 +163,7 @@ class GatewayService(Service):
             self._ports.append(listen(reactor, listener, proxy, "proxy_listen"))
         for listener in settings.admin_listen:
             self._ports.append(listen(reactor, listener, self._admin, "admin_listen"))
+        log.info("ready: {prefix}", prefix=settings.prefix)
         if settings.inert:
             log.info("settings without effect here: {names}", names=", ".join(settings.inert))
 
