@@ -326,7 +326,7 @@ class Questions:
 class Lab:
     """One gateway with the service ``s`` on ``targets``, and one route to it.
 
-    ``service`` and ``route`` are fields of these entities, ``settings`` texts as in kong.conf.
+    ``service``, ``route`` and ``upstream`` are fields of these entities, ``settings`` texts as in kong.conf.
     """
 
     def __init__(
@@ -335,6 +335,7 @@ class Lab:
         *,
         service: Mapping[str, object] | None = None,
         route: Mapping[str, object] | None = None,
+        upstream: Mapping[str, object] | None = None,
         settings: Mapping[str, str] | None = None,
         scheme: bytes = b"http",
     ) -> None:
@@ -344,7 +345,7 @@ class Lab:
         self.algorithm = InOrder()
         self.settings: Settings = load(None, {}, settings or {})
         gateway = Gateway({"round-robin": self.algorithm}, self.settings.router_flavor)
-        snapshot = EMPTY.with_change(Change(puts=tuple(entities(targets, service or {}, route or {}))))
+        snapshot = EMPTY.with_change(Change(puts=tuple(entities(targets, service or {}, route or {}, upstream or {}))))
         gateway.apply(EMPTY, snapshot)
         names = Names(self.names, self.network)
         self.random = Random(7)
@@ -402,17 +403,22 @@ class Lab:
         assert [dial.address for dial in self.dials if dial.waiting] == []
 
 
-def entities(targets: Sequence[str], service: Mapping[str, object], route: Mapping[str, object]) -> Iterator[Entity]:
+def entities(
+    targets: Sequence[str],
+    service: Mapping[str, object],
+    route: Mapping[str, object],
+    upstream: Mapping[str, object],
+) -> Iterator[Entity]:
     """The service ``s`` on ``targets``, and a route to it."""
     schema = Schema()
 
     def build(kind: type[Any], **data: object) -> Any:
         return schema.build(kind, data, now=1)
 
-    upstream = build(Upstream, name="u.test")
-    yield upstream
+    pool = build(Upstream, name="u.test", **upstream)
+    yield pool
     for target in targets:
-        yield build(Target, target=target, upstream={"id": upstream.id})
+        yield build(Target, target=target, upstream={"id": pool.id})
     it = build(Service, **{"name": "s", "host": "u.test", **service})
     yield it
     yield build(Route, **{"name": "r", "paths": ["/"], "service": {"id": it.id}, **route})

@@ -285,6 +285,20 @@ def test_dead_connection_is_replaced(request_: bytes, how: str) -> None:
     lab.assert_idle()
 
 
+def test_replaced_by_a_fresh_one() -> None:
+    """Another kept connection may be as dead: the one that takes the place of a dead one is new."""
+    lab = Lab(THREE, service={"retries": 0})
+    clients = [lab.client(GET), lab.client(GET)]
+    for number in (0, 1):
+        lab.origin(number).send(OK)
+    clients[0].send(GET)
+    lab.origins()[1].reset()
+    assert len(lab.dials) == 3
+    lab.origin().send(OK)
+    assert [answer.status for answer in spoken.answers(clients[0].received)] == [200, 200]
+    lab.assert_idle()
+
+
 def test_replaced_only_once() -> None:
     """When the fresh connection fails as well, the attempt has failed."""
     lab, client, origin = with_a_kept_connection(GET)

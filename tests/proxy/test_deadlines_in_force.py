@@ -83,6 +83,20 @@ def test_idle_client() -> None:
     assert spoken.answer(client.received).complete
 
 
+def test_idle_after_reading_slowly() -> None:
+    """The same holds for a client that has taken its answer late, from then on."""
+    lab = Lab(settings=CLIENT)
+    client = lab.client(GET, room=10)
+    lab.origin().send(OK)
+    lab.wait(20)
+    client.make_room(None)
+    before, after = until(40)
+    lab.wait(before)
+    assert client.lost is None
+    lab.wait(after)
+    assert client.closed
+
+
 @pytest.mark.parametrize("buffering", [True, False])
 def test_body_that_stops(buffering: bool) -> None:
     """A body of which nothing comes is a 408, counted from its last piece; what was sent of it is broken off."""

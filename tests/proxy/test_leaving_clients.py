@@ -144,6 +144,19 @@ def test_leaving_while_a_name_is_resolved(late: str) -> None:
     assert lab.dials == []
 
 
+def test_leaving_after_a_refusal() -> None:
+    """A client that was not being read from when it was refused is read from again, so its leaving is noticed."""
+    lab = Lab(route={"request_buffering": False}, service={"retries": 0})
+    client = lab.client(post(b"half", length=8, lines=b"Connection: close\r\n"))
+    assert not client.reading
+    lab.dials[0].refuse()
+    assert client.received.startswith(b"HTTP/1.1 502 ")
+    client.close()
+    lab.wait()
+    assert client.lost is not None
+    lab.assert_idle()
+
+
 def test_leaving_with_requests_in_the_pipeline() -> None:
     """Requests behind the one under way are forgotten."""
     lab = Lab()

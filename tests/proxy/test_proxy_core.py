@@ -75,6 +75,24 @@ def test_host(route: dict[str, object], host: bytes, sent: bytes) -> None:
     assert spoken.requests(lab.origin().received)[0].value(b"host") == sent
 
 
+@pytest.mark.parametrize(
+    ("target", "host_header", "sent"),
+    [
+        ("10.0.0.1:80", None, b"10.0.0.1"),
+        ("10.0.0.1:8000", None, b"10.0.0.1:8000"),
+        ("[::1]:80", None, b"[0000:0000:0000:0000:0000:0000:0000:0001]"),
+        ("10.0.0.1:80", "b.test", b"b.test"),
+        ("10.0.0.1:8000", "b.test", b"b.test:8000"),
+    ],
+)
+def test_host_of_the_peer(target: str, host_header: str | None, sent: bytes) -> None:
+    """The peer's Host is its name, or the upstream's host_header, with the port unless it is http's own."""
+    lab = Lab([target], upstream={"host_header": host_header})
+    lab.client(GET)
+    (request,) = spoken.requests(lab.origin().received)
+    assert request.value(b"host") == sent
+
+
 def test_host_of_an_absolute_form() -> None:
     """The Host that is preserved is the one that was asked for."""
     lab = Lab(route={"preserve_host": True, "hosts": ["b.test"]})

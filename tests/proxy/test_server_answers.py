@@ -28,10 +28,11 @@ def split(data: bytes) -> tuple[list[bytes], bytes]:
         b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789",
         b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n9;x=y\r\n123456789\r\n0\r\nX: y\r\n\r\n",
         b"HTTP/1.1 200 OK\nContent-Length: 10\n\n0123456789",
+        b"HTTP/1.1 200 OK\nX: y\r\nContent-Length: 10\r\n\n0123456789",
         b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789",
         b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789",
     ],
-    ids=["length", "chunks", "line feeds alone", "100 before it", "103 before it"],
+    ids=["length", "chunks", "line feeds alone", "some alone", "100 before it", "103 before it"],
 )
 def test_framed_answers(framed: bytes, size: int) -> None:
     """An answer that says where it ends arrives whole however it is cut, and both connections are kept."""
@@ -47,6 +48,16 @@ def test_framed_answers(framed: bytes, size: int) -> None:
     assert len(lab.dials) == 1
     client.close()
     lab.assert_idle()
+
+
+@pytest.mark.parametrize("feed", [b"\n", b"\r\n"])
+def test_empty_lines_in_a_body(feed: bytes) -> None:
+    """Where the head ends is seen by its own lines, not by those of the body."""
+    lab = Lab()
+    client = lab.client(GET)
+    head = feed.join((b"HTTP/1.1 200 OK", b"Content-Length: 10", b"", b""))
+    lab.origin().send(head + b"a\n\nb\r\n\r\ncd")
+    assert spoken.answer(client.received).body == b"a\n\nb\r\n\r\ncd"
 
 
 def test_chunks_stay_chunks() -> None:
@@ -271,6 +282,22 @@ def test_early_answer_to_a_buffered_body() -> None:
     lab.wait()
     assert origin.lost is not None
     assert (spoken.answer(client.received).status, client.lost) == (403, None)
+    lab.assert_idle()
+
+
+def test_early_answer_to_a_body_that_is_broken() -> None:
+    """When the body turns out to be broken amid its early answer, the answer is broken off, and nothing is added."""
+    lab = Lab(route={"request_buffering": False})
+    client = lab.client(b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+    origin = lab.origin()
+    lab.wait()
+    origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234")
+    client.send(b"nonsense\r\n")
+    lab.wait()
+    answer = spoken.answer(client.received)
+    assert (answer.status, answer.body, answer.complete) == (200, b"01234", False)
+    assert client.lost is not None
+    assert origin.aborted
     lab.assert_idle()
 
 

@@ -9,6 +9,8 @@ import pytest
 import spoken
 from loopback import GET, OK, Lab, Line, post
 
+from twisted_kong.proxy.wire import READ_SIZE
+
 NOWHERE = b"GET /nowhere HTTP/1.1\r\nHost: b.test\r\n\r\n"
 ONE_HOST = {"hosts": ["a.test"]}
 
@@ -122,6 +124,36 @@ def test_pipeline_is_bounded() -> None:
     lab.assert_idle()
 
 
+def test_pipeline_is_emptied() -> None:
+    """Once a pipeline that had filled up has been answered its client is read from again."""
+    lab = Lab()
+    request = get(b"/" + b"2" * (64 - len(get(b"/"))))
+    count = READ_SIZE // len(request)
+    client = lab.client(get(b"/1"))
+    origin = lab.origin()
+    client.send(request * count)
+    assert not client.reading
+    for _ in range(1 + count):
+        origin.send(OK)
+    client.send(get(b"/3"))
+    lab.wait()
+    assert len(targets(origin)) == 1 + count + 1
+
+
+def test_pipeline_that_ends_amid_a_request() -> None:
+    """A client is read from again as soon as all there is of its next request is a beginning."""
+    lab = Lab(route=ONE_HOST)
+    client = lab.client(get(b"/1"))
+    count, rest = divmod(READ_SIZE, len(NOWHERE))
+    client.send(NOWHERE * count + NOWHERE[:rest])
+    assert (rest > 0, client.reading) == (True, False)
+    lab.origin().send(OK)
+    assert client.reading
+    client.send(NOWHERE[rest:])
+    lab.wait()
+    assert statuses(client) == [200] + [404] * (count + 1)
+
+
 def test_large_body_behind_a_full_pipeline() -> None:
     """A body larger than what may wait in the pipeline arrives once its turn has come."""
     lab = Lab()
@@ -211,6 +243,16 @@ def test_draining() -> None:
     assert busy.closed
     assert statuses(busy) == [200]
     lab.assert_idle()
+
+
+def test_latecomer() -> None:
+    """A client whose connection was accepted just before the end is answered once."""
+    lab = Lab()
+    lab.listener.drain()
+    client = lab.client(GET)
+    lab.origin().send(OK)
+    lab.wait()
+    assert (statuses(client), client.closed) == ([200], True)
 
 
 def test_connections_are_counted() -> None:
@@ -339,6 +381,14 @@ def test_expectation_is_met() -> None:
     assert statuses(client)[-1] == 200
     assert client.received.count(b"100 Continue") == 1
     assert client.lost is None
+
+
+def test_expectation_of_a_body_that_comes_along() -> None:
+    """A client that has not waited for 100 is a client like any other."""
+    lab = Lab()
+    client = lab.client(post(b"body", lines=b"Expect: 100-continue\r\n"))
+    lab.origin().send(OK)
+    assert spoken.answer(client.received).value(b"connection") == b"keep-alive"
 
 
 def test_expectation_of_a_streamed_body() -> None:
