@@ -211,10 +211,17 @@ class GatewayTests(TestCase):
 
         port = self.reactor.listenTCP(0, Factory.forProtocol(origin), interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        url = f"http://127.0.0.1:{port.getHost().port}"
-        status, _ = await self.ask(admin, "PUT", "/services/s", {"url": url})
+        service = {"name": "s", "url": f"http://127.0.0.1:{port.getHost().port}"}
+        route = {"name": "r", "paths": ["/"]}
+        _, root = await self.ask(admin, "GET", "/")
+        if root["configuration"]["database"] == "off":
+            document = {"_format_version": "3.0", "services": [{**service, "routes": [route]}]}
+            status, _ = await self.ask(admin, "POST", "/config", document)
+            assert status == 201
+            return waiting
+        status, _ = await self.ask(admin, "PUT", "/services/s", service)
         assert status == 200
-        status, _ = await self.ask(admin, "PUT", "/services/s/routes/r", {"paths": ["/"]})
+        status, _ = await self.ask(admin, "PUT", "/services/s/routes/r", route)
         assert status == 200
         return waiting
 
@@ -254,7 +261,7 @@ class GatewayTests(TestCase):
         await self.until(lambda: waiting)
         _, status = await self.ask(admin, "GET", "/status")
         server = status["server"]
-        assert (server["connections_active"], server["connections_waiting"], server["total_requests"]) == (2, 1, 1)
+        assert (server["connections_active"], server["connections_waiting"], server["total_requests"]) == (2, 1, 4)
         idle.close()
         busy.close()
 

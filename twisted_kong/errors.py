@@ -1,4 +1,4 @@
-"""Every failure we name, and the status it deserves.
+"""Every failure that a person is told of, and the status it deserves.
 
 Three families live here and nothing else: what stops start-up (`StartupError`), what an Admin API client is
 told (`AdminError`), what a client of the proxy is told (`ProxyError`). The messages of the last two are Kong's;

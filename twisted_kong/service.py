@@ -8,8 +8,10 @@ is closed. At SIGHUP the configuration is read anew, from the declarative file o
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
+import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -163,6 +165,8 @@ class GatewayService(Service):
             self._ports.append(listen(reactor, listener, proxy, "proxy_listen"))
         for listener in settings.admin_listen:
             self._ports.append(listen(reactor, listener, self._admin, "admin_listen"))
+        gc.collect()
+        gc.freeze()  # a collection that walks the whole configuration stops all traffic meanwhile
         log.info("ready: {prefix}", prefix=settings.prefix)
         if settings.inert:
             log.info("settings without effect here: {names}", names=", ".join(settings.inert))
@@ -223,7 +227,7 @@ class GatewayService(Service):
         for listener in self._listeners:
             listener.drain()
         end = self._reactor.seconds() + GRACE
-        while self._core.exchanges and self._reactor.seconds() < end:
+        while (self._core.exchanges or any(each.busy() for each in self._listeners)) and self._reactor.seconds() < end:
             await deferLater(self._reactor, 0.05)
         for listener in self._listeners:
             listener.abort()
@@ -315,12 +319,27 @@ def listen(reactor: Any, listener: Listener, factory: IProtocolFactory, setting:
             # a server's endpoints listen at once; the Deferred is for the client's
             listening: Deferred[IListeningPort] = serverFromString(reactor, listener.endpoint).listen(factory)
             return at_once(listening)
+        if ":" in listener.host:
+            return listen_on_ipv6(reactor, listener, factory)
         binding = makeBinding(listener.host, listener.port, reuseAddress=True, reusePort=listener.reuseport)
-        # the address is said twice because only this one makes it IPv6
-        port: IListeningPort = reactor.listenTCP(binding, factory, listener.backlog, listener.host)
+        port: IListeningPort = reactor.listenTCP(binding, factory, listener.backlog)
         return port
     except (CannotListenError, ValueError, OSError) as error:
         raise StartupError(f"{setting}: cannot listen on {listener}: {error}") from None
+
+
+def listen_on_ipv6(reactor: Any, listener: Listener, factory: IProtocolFactory) -> IListeningPort:
+    """Listen on an IPv6 address for IPv6 alone, as nginx does, so that ``0.0.0.0`` and ``[::]`` may share a port."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if listener.reuseport:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listening.bind((listener.host, listener.port))
+        listening.listen(listener.backlog)
+        listening.setblocking(False)
+        port: IListeningPort = reactor.adoptStreamPort(listening.fileno(), socket.AF_INET6, factory)
+        return port
 
 
 def at_once(deferred: Deferred[T]) -> T:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from document_making import NOW, SCHEMA, document
@@ -128,7 +129,9 @@ class LoaderTests(SynchronousTestCase):
 
     def test_texts_of_files(self) -> None:
         """What is no file, or not UTF-8, is told in one line."""
-        path = Path(self.mktemp())
+        directory = TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        path = Path(directory.name) / "kong.yml"
         for content, why in ((None, "No such file or directory"), (b"a: 1\nb: \xff", "expected UTF-8 in line 2")):
             if content is not None:
                 path.write_bytes(content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -436,3 +437,13 @@ def test_limits(head: bytes, error: type[ProxyError] | None) -> None:
     else:
         with pytest.raises(error):
             parser.parse(head)
+
+
+def test_blanks_are_read_once() -> None:
+    """A line of nothing but blanks costs time in proportion to its length, whatever comes at its end."""
+    parser = RequestParser(1 << 17, 1 << 18)
+    line = b"X:" + b" " * 100_000 + b"\x01"
+    begin = time.process_time()
+    with pytest.raises(RequestRefused):
+        parser.parse(b"GET / HTTP/1.1\r\nHost: a.test\r\n" + line)
+    assert time.process_time() - begin < 1  # tried in every way it took minutes

@@ -10,6 +10,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from heapq import nsmallest
 from operator import itemgetter
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
@@ -62,7 +63,8 @@ def page_by_key(
     if not (size.is_integer() and 1 <= size <= MAX_SIZE):
         raise InvalidSize(f"size must be an integer between 1 and {MAX_SIZE}")
     last = _last_key(call.query)
-    found = sorted(((place, row) for row in rows if (place := key(row)) > last), key=itemgetter(0))
+    behind = ((place, row) for row in rows if (place := key(row)) > last)
+    found = nsmallest(int(size) + 1, behind, key=itemgetter(0))
     shown, more = found[: int(size)], len(found) > size
     offset = _token(shown[-1][0]) if more else None
     return _page(call, [document(row) for _, row in shown], offset, repeated)

@@ -48,7 +48,20 @@ class TargetScope(Scope):
         :raise Refused: 409, several have this host.
         """
         key = call.keys["targets"]
-        found = [row for row in cast(Iterable[Target], self.rows(view, call)) if _is_called(row, key)]
+        parent = self.parent(view, call)
+        assert parent is not None  # a target's path names its upstream
+        targets = view.snapshot
+        if is_id(key):
+            one = cast("Target | None", targets.get("targets", key.lower()))
+            return one if one is not None and one.upstream.id == parent.id else None
+        try:
+            host = hosts.parse(key)
+        except ValueError:
+            return None
+        if host.port is not None:
+            exact = host.with_port(host.port)
+            return cast("Target | None", targets.find_unique("targets", target=exact, upstream=parent.id))
+        found = [row for row in cast(Iterable[Target], self.rows(view, call)) if row.host == host.host]
         if len(found) > 1:
             names = ", ".join(sorted(row.target for row in found))
             raise Refused(409, f"several targets have the host '{key}': {names}; name one with its port")
@@ -97,17 +110,6 @@ class TargetItem(TargetScope, Item):
 
     def find(self, view: View, call: Call) -> Entity | None:
         return self.named(view, call)
-
-
-def _is_called(target: Target, key: str) -> bool:
-    """Whether a path may name the target so."""
-    if is_id(key):
-        return target.id == key.lower()
-    try:
-        host = hosts.parse(key)
-    except ValueError:
-        return False
-    return target.host == host.host and host.port in (None, target.port)
 
 
 def _spelled(data: Mapping[str, Any]) -> str:

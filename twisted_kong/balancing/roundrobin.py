@@ -11,7 +11,8 @@ each cycle uses every one of them and is the same as the cycle before.
 
 A change of the peers begins a new cycle, in which everybody keeps its pace: the first window of a peer
 opens when its next one would have, and closes the earlier the longer it has been open already. So light peers are
-neither starved nor favoured by frequent changes.
+neither starved nor favoured by frequent changes. The cycles after it repeat that one, so how evenly picks are spread
+may depend on the change; how many there are does not.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Record(BaseModel):
 class Reference(BaseModel):
     """Another entity, by its id."""
 
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
     id: Id
 

@@ -244,8 +244,10 @@ class UpstreamConnection(Wire):
             if self._paused:
                 self.resume()
             self._pool.put(self)
-        else:
+        elif rest or self._uploading or self.congested:
             self.abort()
+        else:
+            self.close()
 
     def _fail(self, failure: str, reason: str) -> None:
         attempt = self._attempt

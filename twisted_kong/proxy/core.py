@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from email.utils import formatdate
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,8 @@ class ProxyCore:
         else:
             media_type = answers.media_type(accept, content_type, self._error_type, decided=error.decided)
             body = answers.body(error.message, request_id.decode(), media_type)
-        lines = b"Content-Type: %b; charset=utf-8\r\n" % media_type
+        date = formatdate(self.seconds(), usegmt=True).encode()
+        lines = b"Date: %b\r\nContent-Type: %b; charset=utf-8\r\n" % (date, media_type)
         if isinstance(error, Unauthorized):
             lines += b"WWW-Authenticate: %b\r\n" % error.challenge
         if isinstance(error, HttpsRequired) and head is not None:

@@ -4,7 +4,7 @@ The exchange decides: which route, which peer, whether a failure is worth anothe
 It knows neither sockets nor framing: a *downstream* (`Downstream`) takes its answer, an upstream connection works
 for it (`twisted_kong.proxy.client.Attempt`). Whatever happens, it ends in `_end`, once.
 
-When an attempt has failed (`_retry`): Kong's and nginx's rules, with one of our own. A request is sent again
+When an attempt has failed (`failed`): Kong's and nginx's rules, with one of our own. A request is sent again
 while nothing of an answer came and its method allows, or while nothing of it had been sent; never once an answer
 has begun. A connection that had waited in the pool and died under the request is replaced without counting as
 an attempt. Peers that were tried are tried again only when no other is left.
@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as NameTimeout
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IConnector
 from twisted.logger import Logger
@@ -187,17 +188,30 @@ class Exchange:
             self._dial((address, peer.port), fresh)
             return
         self._connecting = found = self.core.names.find(peer.host)
+        _ = found.addTimeout(self._service.timeouts.connect, self.core.reactor)
         _ = found.addCallbacks(lambda address: self._dial((address, peer.port), fresh), self._not_resolved)
 
     def _not_resolved(self, reason: Failure) -> None:
+        """The name of the leased peer has no address: somebody else's turn, while there is anybody."""
         self._connecting = None
-        if not self._ended:
-            error = reason.value
-            if not isinstance(error, ProxyError):
-                error = NameNotResolved(self._service.host, str(error))
-            log.warn("{peer} cannot be resolved: {reason}", peer=self._peer.address, reason=str(error))
-            self._release(Outcome("tcp"))
-            self.refuse(error)
+        if self._ended:
+            return
+        peer, error = self._peer, reason.value
+        if not isinstance(error, ProxyError):
+            why = "no answer in time" if isinstance(error, NameTimeout) else str(error)
+            error = NameNotResolved(self._service.host, why)
+        self._log_failure(f"cannot be resolved: {error}")
+        self._release(Outcome("tcp"))
+        self._tried += (peer,)
+        try:
+            lease = self._balancer.lease(self._tried, again=False)
+            if lease is None:
+                raise error
+        except ProxyError as final:
+            self.refuse(final)
+            return
+        self._lease = lease
+        self._connect(lease.peer)
 
     def _dial(self, key: tuple[str, int], fresh: bool) -> None:
         self._connecting = None
@@ -341,7 +355,7 @@ class Exchange:
         if self._ended or connection is None:
             return
         if self._status:
-            log.warn("{peer} broke off its answer: {reason}", peer=self._peer.address, reason=reason)
+            self._log_failure(f"broke off its answer: {reason}")
             self._release(Outcome("tcp" if failure == "malformed" else failure, self._status))
             self._end()
             self.downstream.answer_broken()
@@ -357,20 +371,24 @@ class Exchange:
         """The attempt is over without an answer: make another, or tell the client."""
         peer = self._peer
         retries = self._service.retries
-        log.warn(
-            "attempt {attempt} of {request_id} on {peer} of {name} failed: {reason}",
-            attempt=self._attempts,
-            request_id=self.request_id.decode(),
-            peer=peer.address,
-            name=self._balancer.name,
-            reason=reason,
-        )
+        self._log_failure(f"failed: {reason}")
         self._release(Outcome("tcp" if failure == "malformed" else failure))
-        self._tried += (peer,)
+        if peer not in self._tried:
+            self._tried += (peer,)
         if repeatable and self._attempts <= (DEFAULT_RETRIES if retries is None else retries):
             self._attempt()
         else:
             self.refuse(GatewayTimeout(reason) if failure == "timeout" else BadGateway(reason))
+
+    def _log_failure(self, what: str) -> None:
+        log.warn(
+            "attempt {attempt} of {request_id} on {peer} of {name} {what}",
+            attempt=self._attempts,
+            request_id=self.request_id.decode(),
+            peer=self._peer.address,
+            name=self._balancer.name,
+            what=what,
+        )
 
     def refuse(self, error: ProxyError) -> None:
         """Tell the client ``error`` instead of an answer; a request under way to a peer is given up."""

@@ -18,7 +18,8 @@ from typing import Generic, TypeVar
 from twisted_kong.errors import ProxyError, RequestRefused
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
-_FIELD = re.compile(rb"(" + TOKEN + rb"):[ \t]*([^\x00-\x08\x0a-\x1f\x7f]*)", re.DOTALL)
+_FIELD = re.compile(rb"(" + TOKEN + rb"):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)")
+"""Possessive, or a long line of blanks would be tried in a long line of ways."""
 
 KNOWN_LINES = 4096
 KNOWN_LINE_SIZE = 256

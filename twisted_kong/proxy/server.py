@@ -62,6 +62,7 @@ class ServerConnection(Wire):
         self._delimited = True  # the answer's end does not depend on the connection's
         self._keep = False
         self._closing = False  # nothing the client sends counts any more
+        self._lingering = False  # and it is given a while to read the last answer
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -299,9 +300,14 @@ class ServerConnection(Wire):
             return
         self._body = None
         self._buffer = b""
+        self._lingering = True
         self.resume()
+        if not self.congested:
+            self._end_answers()
+
+    def _end_answers(self) -> None:
+        """Everything has been written: say so, and give the client a while to read it."""
         self.arm(self._deadlines.linger)
-        self.transport.unregisterProducer()
         self.transport.loseWriteConnection()
 
     def close_idle(self) -> None:
@@ -315,6 +321,8 @@ class ServerConnection(Wire):
     def drained(self) -> None:
         self.disarm()
         if self._closing:
+            if self._lingering:
+                self._end_answers()
             return
         if self._body is not None:
             self.arm(self._deadlines.body)
@@ -328,8 +336,10 @@ class ServerConnection(Wire):
     def timed_out(self, deadline: Deadline) -> None:
         """Which deadline it was follows from what the connection is doing."""
         self._deadline = None
-        if self._closing or self.congested:
+        if self.congested:
             self.abort()
+        elif self._closing:
+            self.close()  # what the system has not sent yet it goes on sending
         elif self._exchange is not None and self._body is None:
             pass  # nothing is expected of the client: it waits for us
         elif self._body is not None:
@@ -389,6 +399,10 @@ class ProxyListener(ServerFactory):
         self.draining = True
         for connection in list(self.connections):
             connection.close_idle()
+
+    def busy(self) -> bool:
+        """Whether a client has not taken all of its answer yet."""
+        return any(connection.congested for connection in self.connections)
 
     def abort(self) -> None:
         """Close whatever is still open."""

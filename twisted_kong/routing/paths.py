@@ -136,7 +136,12 @@ def join_as_api(base: bytes, path: bytes, matched: int, *, strip: bool) -> tuple
     return sent or b"/", prefix
 
 
+_DOTS = re.compile(rb"\.\.?(?:/|%2F|$)")
+"""Also in the reading of an origin that takes %2F for a slash."""
+
+
 def _without_dots(rest: bytes) -> bytes:
     """A prefix may end inside a segment; what is left of that segment must not have become a step upwards."""
-    head, _, tail = rest.partition(b"/")
-    return tail if head in (b".", b"..") else rest
+    while found := _DOTS.match(rest):
+        rest = rest[found.end() :]
+    return rest

@@ -64,15 +64,17 @@ class Balancer:
             with log.failuresHandled("the algorithm of {name} failed to take its peers", name=self.name):
                 self._algorithm.update([peer for peer, _ in weights])
 
-    def lease(self, tried: Collection[Peer] = (), key: bytes | None = None) -> Lease | None:
+    def lease(self, tried: Collection[Peer] = (), key: bytes | None = None, *, again: bool = True) -> Lease | None:
         """A peer for the next attempt: one not in ``tried`` while there is any; None when there is no peer at all.
+
+        Without ``again`` a peer in ``tried`` is as good as none.
 
         :raise ComponentFailed: the algorithm raised or answered a stranger.
         """
         pick = Pick(key, tried) if tried or key is not None else _FIRST_PICK
         try:
             peer = self._algorithm.pick(pick)
-            if peer is None and tried:
+            if peer is None and tried and again:
                 peer = self._algorithm.pick(Pick(key))
             if peer is not None and peer not in self._lent:
                 raise ValueError(f"{peer!r} is none of the peers it was given")

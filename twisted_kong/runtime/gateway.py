@@ -52,7 +52,8 @@ class Gateway:
         balancer = self._direct.get(key)
         if balancer is None:
             balancer = self._direct[key] = Balancer(service.host, self._algorithms[DIRECT].build(_DIRECT_UPSTREAM))
-            balancer.update([self._peers.get("", service.host, service.port, 1)])
+            host = service.host.removeprefix("[").removesuffix("]")  # an IPv6 address may come in brackets
+            balancer.update([self._peers.get("", host, service.port, 1)])
         return balancer, None
 
     def report(self, upstream: Upstream) -> Report | None:
@@ -77,6 +78,7 @@ class Gateway:
         self._apply_upstreams(old, new, difference["upstreams"])
         targets = difference["targets"]
         touched = {cast(Target, one).upstream.id for one in (*targets.added, *targets.removed, *targets.changed)}
+        touched.update(old.targets[one.id].upstream.id for one in targets.changed)  # it may have been another's
         touched.update(upstream.id for upstream in difference["upstreams"].changed)
         for id in touched:
             self._update_peers(id, new)

@@ -79,7 +79,6 @@ class SqlStore:
         snapshot = _load(engine, path)
         engine.dispose()  # SQLite's connections stay in the thread that made them
         thread = ThreadPool(minthreads=1, maxthreads=1, name="store")
-        thread.start()
         return cls(engine, snapshot, reactor=reactor, thread=thread, now=now)
 
     async def close(self) -> None:
@@ -87,8 +86,9 @@ class SqlStore:
         if self._closed:
             return
         self._closed = True
-        await deferToThreadPool(self._reactor, self._thread, self._engine.dispose)
-        self._thread.stop()
+        if self._thread.started:
+            await deferToThreadPool(self._reactor, self._thread, self._engine.dispose)
+            self._thread.stop()
 
     def snapshot(self) -> Snapshot:
         return self._published.snapshot
@@ -106,6 +106,8 @@ class SqlStore:
         """
         if self._closed:
             return fail(RuntimeError("the store is closed"))
+        if not self._thread.started:
+            self._thread.start()  # not before it is needed: a start that fails must not wait for it
         answer: Deferred[Snapshot] = Deferred()
 
         def committed(success: bool, result: Snapshot | Failure) -> None:
