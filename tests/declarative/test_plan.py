@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 from document_making import NOW, document, documents, loaded, stated
 from hypothesis import given
 from hypothesis import strategies as st
@@ -237,3 +238,13 @@ def test_export() -> None:
     assert route["service"] == service["id"]
     assert service.keys() == Service.model_fields.keys()
     assert as_yaml(EMPTY) == "_format_version: '3.0'\n_transform: false\n"
+
+
+@given(
+    text=st.text(min_size=1)
+    | st.sampled_from(["y", "on", "null", "1:30", "2001-01-01", "0x1F", "1_0", "<<", "=", "a: b"])
+)
+def test_export_for_others(text: str) -> None:
+    """Another reader of YAML reads the same, whatever it takes plain words for."""
+    snapshot = loaded(document(consumers=[{"username": text}]))
+    assert yaml.safe_load(as_yaml(snapshot)) == read(as_yaml(snapshot))

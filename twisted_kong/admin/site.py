@@ -11,6 +11,7 @@ from twisted_kong.admin.configuration import Configuration
 from twisted_kong.admin.declarative import Config, ReadOnly, ReadOnlyConfiguration
 from twisted_kong.admin.health import Balancers
 from twisted_kong.admin.node import Cluster, Endpoints, Node, Robots, Root, Status
+from twisted_kong.admin.openapi import OpenApi
 from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.tree import Endpoint, make_tree
 from twisted_kong.interfaces import IConfigStore
@@ -66,4 +67,5 @@ def endpoints(
     table |= certificates.endpoints(configuration)
     table |= schemas.endpoints(configuration)
     table |= legacy.endpoints(configuration)
-    return {**table, "/endpoints": Endpoints([*table, "/endpoints"]), "/robots.txt": Robots()}
+    table |= {"/endpoints": Endpoints([*table, "/endpoints"]), "/robots.txt": Robots()}
+    return {**table, "/openapi.json": OpenApi(table)}
