@@ -1,165 +1,27 @@
-"""``kong-gateway`` as people and scripts use it, and the gateway that is told to read its configuration anew."""
+"""``kong-gateway`` as people and scripts use it: what it does, what it says, how it ends."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
-import signal
-import subprocess
-import sys
-import termios
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from desk import ANEW, FAULTS, READY, SOUND, Desk, Gateway
 
 from twisted_kong import VERSION
-from twisted_kong.command import ask
-from twisted_kong.settings import load
-
-SOUND = """\
-_format_version: "3.0"
-services:
-- name: s
-  host: a.test
-  routes:
-  - name: r
-    paths: [/a]
-upstreams:
-- name: u
-  targets:
-  - target: a.test
-"""
-FAULTY = SOUND.replace("  host: a.test\n", "  port: x\n")
-FAULTS = """\
-in 'services':
-  - in entry 1 of 'services':
-    in 'host': required field missing (line 3)
-    in 'port': expected an integer (line 4)
-"""
-
-READY = "ready: "
-ANEW = "read the configuration anew"
-
-
-def environment(given: dict[str, str]) -> dict[str, str]:
-    """Ours, less what would configure a gateway, and with what is given."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("KONG_")} | given
-
-
-class Desk:
-    """A directory to work in, and what commands say there."""
-
-    def __init__(self, where: Path) -> None:
-        self.where = where
-        self.socket = where / "admin.sock"
-        self.settings = load(None, {}, {"admin_listen": f"unix:{self.socket}"})
-        (where / "kong.conf").write_text(
-            f"prefix = {where / 'run'}\nadmin_listen = unix:{self.socket}\nproxy_listen = off\n"
-        )
-
-    def put(self, name: str, text: str) -> None:
-        (self.where / name).write_text(text)
-
-    def command(self, *arguments: str, **given: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; ``given`` are settings of the environment."""
-        command = [sys.executable, "-m", "twisted_kong.command", *arguments]
-        return subprocess.run(
-            command, cwd=self.where, env=environment(_variables(given)), capture_output=True, text=True, timeout=60
-        )
-
-    def done(self, *arguments: str, **given: str) -> str:
-        """What a command that does what it is asked says."""
-        found = self.command(*arguments, **given)
-        assert (found.returncode, found.stderr) == (0, "")
-        return found.stdout
-
-    def refused(self, *arguments: str, **given: str) -> str:
-        """What a command that cannot do what it is asked says after ``Error:``."""
-        found = self.command(*arguments, **given)
-        assert (found.returncode, found.stderr[:7]) == (1, "Error: "), found
-        return found.stderr[7:]
-
-    def exported(self) -> str:
-        """The database as a document."""
-        file = self.where / "exported.yml"
-        file.unlink(missing_ok=True)
-        self.done("config", "db_export", "--conf", "kong.conf", str(file))
-        return file.read_text()
-
-    def ask(self, path: str) -> Any:
-        return ask(self.settings, path)
-
-    def names(self) -> list[str]:
-        """Those of the services of the running gateway."""
-        return [service["name"] for service in self.ask("/services")["data"]]
-
-
-def _variables(given: dict[str, str]) -> dict[str, str]:
-    return {f"KONG_{name.upper()}": value for name, value in given.items()}
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    desk = Desk(tmp_path)
-    desk.put("sound.yml", SOUND)
-    desk.put("faulty.yml", FAULTY)
-    return desk
-
-
-class Gateway:
-    """A gateway that runs in the directory of a `Desk`."""
-
-    def __init__(self, desk: Desk, **given: str) -> None:
-        twistd = str(Path(sys.executable).with_name("twistd"))
-        self.process = subprocess.Popen(
-            [twistd, "--nodaemon", "--pidfile=", "kong-gateway", "--conf", "kong.conf"],
-            cwd=desk.where,
-            env=environment(_variables(given)),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def logs_until(self, end: str) -> str:
-        """What it logs up to the line with ``end``."""
-        logged = ""
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            logged += line
-            if end in line:
-                return logged
-        pytest.fail(f"ended with {self.process.wait()} before it logged {end!r}: {logged}")
-
-    def hang_up(self) -> None:
-        self.process.send_signal(signal.SIGHUP)
-
-    def stop(self) -> str:
-        if self.process.poll() is None:
-            self.process.terminate()
-        return self.process.communicate(timeout=30)[0]
+    return Desk(tmp_path)
 
 
 @pytest.fixture
 def gateway(desk: Desk) -> Iterator[Gateway]:
     """A gateway with a database."""
-    gateway = Gateway(desk)
-    gateway.logs_until(READY)
-    yield gateway
-    gateway.stop()
-
-
-@pytest.fixture
-def dbless(desk: Desk) -> Iterator[Gateway]:
-    """A gateway with a declarative file."""
-    desk.put("kong.yml", SOUND)
-    gateway = Gateway(desk, database="off", declarative_config="kong.yml")
-    gateway.logs_until(READY)
-    yield gateway
-    gateway.stop()
+    with Gateway(desk) as gateway:
+        gateway.logs_until(READY)
+        yield gateway
 
 
 # -- config parse ----------------------------------------------------------------------------------------------
@@ -317,93 +179,3 @@ def test_usage(desk: Desk, arguments: tuple[str, ...]) -> None:
     """What is not understood ends with 2."""
     found = desk.command(*arguments)
     assert (found.returncode, found.stdout, found.stderr[:6]) == (2, "", "usage:")
-
-
-# -- SIGHUP ----------------------------------------------------------------------------------------------------
-
-
-def test_start_from_a_file(desk: Desk, dbless: Gateway) -> None:
-    """A gateway starts with the file that its settings name."""
-    assert desk.names() == ["s"]
-    assert int(desk.ask("/status")["configuration_hash"], 16)
-
-
-def test_start_from_a_text(desk: Desk) -> None:
-    """Or with the text."""
-    gateway = Gateway(desk, database="off", declarative_config_string=SOUND)
-    gateway.logs_until(READY)
-    assert desk.names() == ["s"]
-    gateway.stop()
-
-
-@pytest.mark.parametrize(
-    ("given", "told"),
-    [
-        ({"declarative_config": "faulty.yml"}, FAULTS),
-        ({"declarative_config": "no.yml"}, "no.yml: expected a file that can be read: No such file or directory"),
-        ({"declarative_config_string": FAULTY}, "declarative_config_string: expected a configuration in Kong's"),
-    ],
-)
-def test_no_start(desk: Desk, given: dict[str, str], told: str) -> None:
-    """A gateway does not start with what it cannot load, and says why."""
-    gateway = Gateway(desk, database="off", **given)
-    logged, _ = gateway.process.communicate(timeout=60)
-    assert gateway.process.returncode == 1
-    assert all(line in logged for line in told.splitlines())
-    assert not desk.socket.exists()
-
-
-def test_reload(desk: Desk, dbless: Gateway) -> None:
-    """At SIGHUP the file is read again."""
-    before = desk.ask("/status")["configuration_hash"]
-    desk.put("kong.yml", SOUND.replace("name: s", "name: t"))
-    dbless.hang_up()
-    dbless.logs_until(ANEW)
-    assert desk.names() == ["t"]
-    assert desk.ask("/status")["configuration_hash"] != before
-
-
-def test_refused_reload(desk: Desk, dbless: Gateway) -> None:
-    """A file that does not load leaves everything as it is, and the log says why, with lines."""
-    before = desk.ask("/services"), desk.ask("/status")["configuration_hash"]
-    desk.put("kong.yml", FAULTY)
-    dbless.hang_up()
-    logged = dbless.logs_until("(line 4)")
-    assert "the configuration stays as it is: " in logged
-    assert "'host': required field missing (line 3)" in logged
-    (desk.where / "kong.yml").unlink()
-    dbless.hang_up()
-    dbless.logs_until("the configuration stays as it is: ")
-    assert (desk.ask("/services"), desk.ask("/status")["configuration_hash"]) == before
-    desk.put("kong.yml", SOUND)
-    dbless.hang_up()
-    dbless.logs_until(ANEW)
-
-
-def test_closed_terminal(desk: Desk) -> None:
-    """A gateway that was started in a terminal ends when the terminal is closed, and not at any other SIGHUP."""
-    ours, theirs = pty.openpty()
-
-    def take_terminal() -> None:
-        os.setsid()
-        fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
-
-    twistd = str(Path(sys.executable).with_name("twistd"))
-    process = subprocess.Popen(
-        [twistd, "--nodaemon", "--pidfile=", "kong-gateway", "--conf", "kong.conf"],
-        cwd=desk.where,
-        env=environment({}),
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        preexec_fn=take_terminal,
-    )
-    os.close(theirs)
-    said = b""
-    while READY.encode() not in said:
-        said += os.read(ours, 65536)
-    process.send_signal(signal.SIGHUP)
-    while ANEW.encode() not in said:
-        said += os.read(ours, 65536)
-    os.close(ours)
-    assert process.wait(timeout=30) == 0

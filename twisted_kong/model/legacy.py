@@ -211,7 +211,7 @@ class Api(Entity):
 
     @classmethod
     def told(cls, field: str, text: str) -> str:
-        return _WORDS.get(text, text).format(field)
+        return _WORDS[text].format(field) if text in _WORDS else text  # others may quote the client, braces and all
 
     @cached_property
     def upstream(self) -> Url:
