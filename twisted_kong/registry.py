@@ -36,6 +36,16 @@ class Registry:
         self.algorithms = found[IAlgorithmFactory]
         self.resolvers = found[IResolverFactory]
 
+    def resolver(self, name: str) -> IResolverFactory:
+        """The resolver that ``dns_resolver_plugin`` names.
+
+        :raise ComponentError: there is none of this name.
+        """
+        if name not in self.resolvers:
+            known = ", ".join(sorted(self.resolvers))
+            raise ComponentError(f"dns_resolver_plugin: expected one of {known}, got {name!r}")
+        return self.resolvers[name]
+
 
 def _add(named: dict[str, Any], kind: type[Interface], component: object) -> None:
     try:

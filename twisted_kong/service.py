@@ -35,7 +35,7 @@ from twisted.python.failure import Failure
 from twisted_kong.admin.node import Node
 from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.site import make_admin_site
-from twisted_kong.errors import ComponentError, StartupError
+from twisted_kong.errors import StartupError
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model.changes import Change
 from twisted_kong.model.schema import Schema
@@ -152,7 +152,7 @@ class GatewayService(Service):
             at_once(Deferred.fromCoroutine(load_declared(self._loader, settings)))
         gateway.apply(EMPTY, store.snapshot())
         store.subscribe(gateway.apply)
-        resolver = chosen(registry.resolvers, settings.dns_resolver_plugin, "dns_resolver_plugin")
+        resolver = registry.resolver(settings.dns_resolver_plugin)
         names = Names(resolver.build(reactor, settings), reactor)
         self._core = ProxyCore(reactor, settings, gateway, names, Random())
         node = Node(node_id(settings.prefix), settings, self._connections, self._configuration_hash)
@@ -303,13 +303,6 @@ async def load_declared(loader: Loader, settings: Settings) -> None:
         await loader.load_named(text_of(settings.declarative_config), path, path)
     elif settings.declarative_config_string is not None:
         await loader.load_named(settings.declarative_config_string, None, "declarative_config_string")
-
-
-def chosen(components: Mapping[str, Any], name: str, setting: str) -> Any:
-    """The component a setting names."""
-    if name not in components:
-        raise ComponentError(f"{setting}: expected one of {', '.join(sorted(components))}, got {name!r}")
-    return components[name]
 
 
 def listen(reactor: Any, listener: Listener, factory: IProtocolFactory, setting: str) -> IListeningPort:

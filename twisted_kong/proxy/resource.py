@@ -17,7 +17,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 from zope.interface import implementer
 
-from twisted_kong.errors import ComponentError, RequestRefused
+from twisted_kong.errors import RequestRefused
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model.snapshot import EMPTY
 from twisted_kong.proxy.core import ProxyCore
@@ -64,10 +64,7 @@ class ReverseProxyResource(Resource):
         :raise ComponentError: ``dns_resolver_plugin`` names none of the registry's resolvers.
         """
         settings = settings or Settings()
-        factory = registry.resolvers.get(settings.dns_resolver_plugin)
-        if factory is None:
-            known = ", ".join(sorted(registry.resolvers))
-            raise ComponentError(f"dns_resolver_plugin: expected one of {known}, got {settings.dns_resolver_plugin!r}")
+        factory = registry.resolver(settings.dns_resolver_plugin)
         gateway = Gateway(registry.algorithms, settings.router_flavor)
         gateway.apply(EMPTY, store.snapshot())
         store.subscribe(gateway.apply)
