@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -88,22 +89,28 @@ def test_closed_twice() -> None:
     upload.close()
 
 
-@pytest.fixture
+@contextmanager
 def full_disk() -> Iterator[int]:
-    """A file may not grow beyond the size answered: the kernel writes what still fits, then fails."""
+    """No file may grow beyond the size answered: the kernel writes what still fits, then fails.
+
+    Only for as long as a test needs it, for the limit is the whole process's: the test run's own report, sent to a
+    file, would be such a file too.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield 4096
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield 4096
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.mark.parametrize("begun", [200, 0], ids=["in the middle", "at once"])
-def test_full_disk(full_disk: int, begun: int) -> None:
+def test_full_disk(begun: int) -> None:
     """A body of which the disk takes only a part fails; it is never taken for a whole one."""
     upload = Upload(MEMORY)
     try:
         upload.write(bytes(begun))
-        with pytest.raises(OSError, match="File too large"):
-            upload.write(bytes(full_disk + 1000))
+        with full_disk() as size, pytest.raises(OSError, match="File too large"):
+            upload.write(bytes(size + 1000))
     finally:
         upload.close()
