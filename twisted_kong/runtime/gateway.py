@@ -11,13 +11,14 @@ from typing import cast
 
 from twisted.logger import Logger
 
-from twisted_kong.interfaces import IAlgorithmFactory
+from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory
 from twisted_kong.model.entities import Api, Service, Target, Upstream
 from twisted_kong.model.snapshot import EMPTY, Changed, Snapshot, diff
 from twisted_kong.routing.router import Router, compile_router
 from twisted_kong.runtime.balancer import Balancer
 from twisted_kong.runtime.peers import Peers
-from twisted_kong.runtime.reports import Report, checks, make_report
+from twisted_kong.runtime.reports import Report
+from twisted_kong.runtime.upstreams import LiveUpstream
 
 log = Logger()
 
@@ -32,7 +33,7 @@ class Gateway:
         self._algorithms = algorithms
         self._flavor = router_flavor
         self._peers = Peers()
-        self._upstreams: dict[str, tuple[Upstream, Balancer]] = {}
+        self._upstreams: dict[str, LiveUpstream] = {}
         self._direct: dict[tuple[str, int], Balancer] = {}
         self.snapshot = EMPTY
         """The configuration in force."""
@@ -44,10 +45,9 @@ class Gateway:
         A host that is the name of an upstream means that upstream, whatever else it might be; the service's port
         counts only without one.
         """
-        found = self._upstreams.get(service.host)
-        if found is not None:
-            host_header = found[0].host_header
-            return found[1], None if host_header is None else host_header.encode()
+        upstream = self._upstreams.get(service.host)
+        if upstream is not None:
+            return upstream.balancer, upstream.host_header
         key = (service.host, service.port)
         balancer = self._direct.get(key)
         if balancer is None:
@@ -59,18 +59,11 @@ class Gateway:
     def report(self, upstream: Upstream) -> Report | None:
         """How an upstream and its targets are; None where nothing is known of it."""
         found = self._upstreams.get(upstream.name)
-        return None if found is None else make_report(upstream.healthchecks, found[1].peers)
+        return None if found is None else found.report()
 
     def set_health(self, target: Target, upstream: Upstream, healthy: bool, address: tuple[str, int] | None) -> None:
-        """Somebody says that a target of ``upstream`` is ``healthy`` or not: one address of it, or all where None.
-
-        What is said of an address that the target does not have is not remembered.
-        """
-        _, balancer = self._upstreams[upstream.name]
-        for peer in balancer.peers:
-            if (peer.host, peer.port) == (target.host, target.port) and address in (None, peer.key):
-                peer.healthy = healthy
-        balancer.refresh()
+        """Somebody says that a target of ``upstream`` is ``healthy`` or not: see `LiveUpstream.set_health`."""
+        self._upstreams[upstream.name].set_health(target, healthy, address)
 
     def apply(self, old: Snapshot, new: Snapshot) -> None:
         """Make ``new`` the configuration in force."""
@@ -79,32 +72,32 @@ class Gateway:
         targets = difference["targets"]
         touched = {cast(Target, one).upstream.id for one in (*targets.added, *targets.removed, *targets.changed)}
         touched.update(old.targets[one.id].upstream.id for one in targets.changed)  # it may have been another's
-        touched.update(upstream.id for upstream in difference["upstreams"].changed)
         for id in touched:
-            self._update_peers(id, new)
+            upstream = new.upstreams.get(id)
+            if upstream is not None:
+                found = cast(tuple[Target, ...], new.children("targets", "upstream", id))
+                self._upstreams[upstream.name].set_targets(found)
         self.router = compile_router(new, self._flavor, self.router)
         self.snapshot = new
         if any(difference[collection] for collection in ("services", "routes", "apis")):
             self._forget_direct(new)
 
     def _apply_upstreams(self, old: Snapshot, new: Snapshot, changes: Changed) -> None:
-        """Balancers come and go; one whose upstream changes stays, unless its algorithm is another."""
+        """Upstreams come and go; one that changes stays alive, whatever its new name."""
         was = {entity.id: self._upstreams.pop(old.upstreams[entity.id].name) for entity in changes.changed}
         for entity in changes.removed:
-            self._upstreams.pop(old.upstreams[entity.id].name)
+            del self._upstreams[old.upstreams[entity.id].name]
         for entity in (*changes.changed, *changes.added):
             upstream = new.upstreams[entity.id]
-            before, balancer = was.get(upstream.id, (None, None))
-            if before is None or balancer is None:
-                balancer = self._build(upstream)
-            elif before.algorithm != upstream.algorithm:
-                peers, balancer = balancer.peers, self._build(upstream)
-                balancer.update(peers)  # nobody else holds them, and they must not forget what they know
-            balancer.name = upstream.name
-            self._upstreams[upstream.name] = (upstream, balancer)
+            live = was.get(upstream.id)
+            if live is None:
+                live = LiveUpstream(upstream, self._make_algorithm, self._peers)
+            else:
+                live.change(upstream)
+            self._upstreams[upstream.name] = live
 
-    def _build(self, upstream: Upstream) -> Balancer:
-        """A balancer without peers; round-robin where the upstream's algorithm is not there or cannot be made."""
+    def _make_algorithm(self, upstream: Upstream) -> IAlgorithm:
+        """The upstream's algorithm; round-robin where it is not there or cannot be made."""
         name, algorithm = upstream.name, upstream.algorithm
         factory = self._algorithms.get(algorithm)
         if factory is None:
@@ -113,17 +106,8 @@ class Gateway:
             with log.failuresHandled(
                 "making {algorithm} for {name}, which is round-robin", name=name, algorithm=algorithm
             ):
-                return Balancer(name, factory.build(upstream))
-        return Balancer(name, self._algorithms[DIRECT].build(upstream))
-
-    def _update_peers(self, upstream_id: str, snapshot: Snapshot) -> None:
-        upstream = snapshot.upstreams.get(upstream_id)
-        if upstream is not None:
-            targets = cast(tuple[Target, ...], snapshot.children("targets", "upstream", upstream_id))
-            self._upstreams[upstream.name][1].update(
-                [self._peers.get(upstream_id, target.host, target.port, target.weight) for target in targets],
-                checked=checks(upstream.healthchecks),
-            )
+                return factory.build(upstream)
+        return self._algorithms[DIRECT].build(upstream)
 
     def _forget_direct(self, snapshot: Snapshot) -> None:
         """Destinations no service and no api names any more."""
