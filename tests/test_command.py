@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from components import ALGORITHM, put_drop_in
 from desk import ANEW, FAULTS, READY, SOUND, Desk, Gateway
 
-from twisted_kong import VERSION
+from twisted_kong import VERSION, __version__
 
 
 @pytest.fixture
@@ -179,3 +180,45 @@ def test_usage(desk: Desk, arguments: tuple[str, ...]) -> None:
     """What is not understood ends with 2."""
     found = desk.command(*arguments)
     assert (found.returncode, found.stdout, found.stderr[:6]) == (2, "", "usage:")
+
+
+# -- components ------------------------------------------------------------------------------------------------
+
+
+def test_components(desk: Desk) -> None:
+    """Every component is a row, whether a setting, a variable or an option names where it is."""
+    file = put_drop_in(desk.where / "plugins", "mine", ALGORITHM.format(name="mine") + "__version__ = '3'\n")
+    desk.put("plugins.conf", f"plugin_dirs = {file.parent}\n")
+    told = desk.done("components", "--plugin-dir", "plugins")
+    assert told == desk.done("components", "--conf", "plugins.conf") == desk.done("components", plugin_dirs="plugins")
+    rows = [line.split() for line in told.splitlines()]
+    assert rows[:2] == [["KIND", "NAME", "ORIGIN", "VERSION"], ["algorithm", "round-robin", "built-in", __version__]]
+    assert ["algorithm", "mine", str(file), "3"] in rows
+    assert all(row[1] != "mine" for row in map(str.split, desk.done("components").splitlines()))
+
+
+def test_components_count_everywhere(desk: Desk) -> None:
+    """What names an algorithm of somebody else is sound where that is installed, and nowhere else."""
+    file = put_drop_in(desk.where / "plugins", "mine", ALGORITHM.format(name="mine"))
+    desk.put("mine.yml", SOUND.replace("- name: u\n", "- name: u\n  algorithm: mine\n"))
+    desk.put("off.conf", "database = off\ndeclarative_config = mine.yml\n")
+    assert "expected one of: " in desk.refused("config", "parse", "mine.yml")
+    assert "expected one of: " in desk.refused("check", "off.conf")
+    option = ("--plugin-dir", str(file.parent))
+    assert desk.done("config", "parse", "mine.yml", *option) == "parse successful\n"
+    assert "is valid" in desk.done("check", "off.conf", *option)
+    desk.done("config", "db_import", "mine.yml", "-c", "kong.conf", *option)
+    assert "algorithm: mine\n" in desk.exported()
+
+
+@pytest.mark.parametrize("command", [("components",), ("check",), ("config", "parse", "sound.yml")])
+def test_broken_components(desk: Desk, command: tuple[str, ...]) -> None:
+    """A broken component ends every command that needs components, with one line."""
+    file = put_drop_in(desk.where, "broken", "1 / 0")
+    told = desk.refused(*command, "--plugin-dir", ".")
+    assert told == f"{file}: cannot be imported: ZeroDivisionError: division by zero (broken.py, line 1)\n"
+
+
+def test_check_of_the_resolver(desk: Desk) -> None:
+    """A setting that names a component which is not there is told."""
+    assert desk.refused("check", dns_resolver_plugin="nope").startswith("dns_resolver_plugin: expected one of ")

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from components import put_drop_in
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
@@ -88,6 +89,13 @@ class TestOptions:
         settings = options("--proxy-listen", "127.0.0.1:1, [::1]:2", "--admin-listen", "off").settings
         assert [str(each) for each in settings.proxy_listen] == ["127.0.0.1:1", "[::1]:2"]
         assert settings.admin_listen == ()
+
+    def test_plugin_directories(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Directories of drop-ins may be given one by one, in the place of those of the environment."""
+        monkeypatch.setenv("KONG_PLUGIN_DIRS", "/theirs")
+        assert options().settings.plugin_dirs == (Path("/theirs"),)
+        settings = options("--plugin-dir", "/a", "--plugin-dir", "b").settings
+        assert settings.plugin_dirs == (Path("/a"), Path("b").absolute())
 
     @pytest.mark.parametrize("arguments", [["--frobnicate"], ["--set", "x"], ["--set"], ["extra"]])
     def test_misuse(self, arguments: list[str]) -> None:
@@ -349,6 +357,14 @@ class GatewayTests(TestCase):
         """A component that does not exist is named, with those that do."""
         assert self.refusal(dns_resolver_plugin="nope") == (
             "kong-gateway: dns_resolver_plugin: expected one of system, got 'nope'"
+        )
+
+    def test_broken_component(self) -> None:
+        """A component that cannot be imported stops the start, and is named with its file."""
+        file = put_drop_in(Path(self.prefix), "broken_at_start", "import nowhere")
+        assert self.refusal(plugin_dirs=self.prefix) == (
+            f"kong-gateway: {file}: cannot be imported: ModuleNotFoundError: No module named 'nowhere'"
+            " (broken_at_start.py, line 1)"
         )
 
     def test_no_place_for_the_id(self) -> None:

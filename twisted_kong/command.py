@@ -19,7 +19,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +32,7 @@ from twisted_kong.model.declarative.export import as_yaml
 from twisted_kong.model.declarative.faults import InvalidDocument
 from twisted_kong.model.declarative.plan import addition
 from twisted_kong.registry import Registry
-from twisted_kong.service import database_file, make_prefix, make_schema, node_id, open_store
+from twisted_kong.service import database_file, joined, make_prefix, make_schema, node_id, open_store
 from twisted_kong.settings import Listener, Settings, load
 from twisted_kong.store.declarative import report, text_of, tree_of
 
@@ -59,22 +59,27 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("-c", "--conf", metavar="FILE", help="settings, in the syntax of kong.conf")
     common.add_argument("-p", "--prefix", metavar="DIRECTORY", help="where the gateway keeps everything")
+    plugins = argparse.ArgumentParser(add_help=False)
+    plugins.add_argument("--plugin-dir", metavar="DIR", action="append", help="drop-in components; may be repeated")
+    both = [common, plugins]
     whole = argparse.ArgumentParser(prog="kong-gateway", description="Everything but running a gateway: see twistd.")
     commands = whole.add_subparsers(required=True, metavar="COMMAND")
 
     config = commands.add_parser("config", help="declarative configuration, from and to files")
     actions = config.add_subparsers(required=True, metavar="ACTION")
-    add = actions.add_parser("parse", parents=[common], help="tell whether a file can be loaded")
+    add = actions.add_parser("parse", parents=both, help="tell whether a file can be loaded")
     add.add_argument("file", metavar="FILE", type=Path)
     add.set_defaults(command=config_parse)
-    add = actions.add_parser("db_import", aliases=["db-import"], parents=[common], help="add a file to the database")
+    add = actions.add_parser("db_import", aliases=["db-import"], parents=both, help="add a file to the database")
     add.add_argument("file", metavar="FILE", type=Path)
     add.set_defaults(command=config_db_import)
     add = actions.add_parser("db_export", aliases=["db-export"], parents=[common], help="write the database to a file")
     add.add_argument("file", metavar="FILE", type=Path, nargs="?", default=Path("kong.yml"))
     add.set_defaults(command=config_db_export)
 
-    add = commands.add_parser("check", help="tell whether a settings file is sound")
+    add = commands.add_parser("components", parents=both, help="list the components, and where they come from")
+    add.set_defaults(command=components)
+    add = commands.add_parser("check", parents=[plugins], help="tell whether a settings file is sound")
     add.add_argument("conf", metavar="CONF", nargs="?")
     add.set_defaults(command=check, prefix=None)
     add = commands.add_parser("health", parents=[common], help="ask the gateway's Admin API whether it is there")
@@ -96,7 +101,10 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
     :raise StartupError: they are not sound.
     """
-    return load(options.conf, os.environ, {} if options.prefix is None else {"prefix": options.prefix})
+    overrides = {} if options.prefix is None else {"prefix": options.prefix}
+    if getattr(options, "plugin_dir", None):
+        overrides["plugin_dirs"] = joined(options.plugin_dir)
+    return load(options.conf, os.environ, overrides)
 
 
 # -- config ----------------------------------------------------------------------------------------------------
@@ -104,18 +112,18 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 def config_parse(options: argparse.Namespace) -> None:
     """``parse successful``, or all that is wrong with the file."""
-    settings_of(options)
-    parsed(text_of(options.file), str(options.file))
+    registry = Registry.installed(settings_of(options).plugin_dirs)
+    parsed(registry, text_of(options.file), str(options.file))
     say("parse successful")
 
 
-def parsed(text: str, name: str | None) -> tuple[Stated, ...]:
+def parsed(registry: Registry, text: str, name: str | None) -> tuple[Stated, ...]:
     """The entities of a document.
 
     :raise StartupError: it cannot be loaded.
     """
     try:
-        return expand(make_schema(Registry()), tree_of(text, name), now=time.time())
+        return expand(make_schema(registry), tree_of(text, name), now=time.time())
     except InvalidDocument as refusal:
         raise StartupError(f"Failed parsing:\n{report(refusal, text)}") from None
 
@@ -123,7 +131,8 @@ def parsed(text: str, name: str | None) -> tuple[Stated, ...]:
 def config_db_import(options: argparse.Namespace) -> None:
     """Add the entities of a file to the database; those with the same ids or names are replaced, others stay."""
     settings = with_database(options, "db_import")
-    stated = parsed(text_of(options.file), str(options.file))
+    registry = Registry.installed(settings.plugin_dirs)
+    stated = parsed(registry, text_of(options.file), str(options.file))
     say("parse successful, beginning import")
     make_prefix(settings.prefix)
 
@@ -223,13 +232,30 @@ def tell_gateway(settings: Settings) -> None:
 # -- the others ------------------------------------------------------------------------------------------------
 
 
+def components(options: argparse.Namespace) -> None:
+    """A line for each component that a gateway with these settings would have."""
+    found = Registry.installed(settings_of(options).plugin_dirs).components
+    rows = [(each.kind, each.name, each.origin, each.version or "-") for each in found]
+    for line in columns([("KIND", "NAME", "ORIGIN", "VERSION"), *rows]):
+        say(line)
+
+
+def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows of cells as lines, every column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
 def check(options: argparse.Namespace) -> None:
     """Whether a gateway would start with these settings, as far as that can be told without starting it."""
     settings = settings_of(options)
+    registry = Registry.installed(settings.plugin_dirs)
+    registry.resolver(settings.dns_resolver_plugin)
     if settings.declarative_config is not None:
-        parsed(text_of(settings.declarative_config), str(settings.declarative_config))
+        parsed(registry, text_of(settings.declarative_config), str(settings.declarative_config))
     elif settings.declarative_config_string is not None:
-        parsed(settings.declarative_config_string, None)
+        parsed(registry, settings.declarative_config_string, None)
     say(f"configuration at {options.conf} is valid" if options.conf else "configuration is valid")
 
 

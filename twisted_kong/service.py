@@ -14,7 +14,7 @@ import signal
 import socket
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -86,6 +86,10 @@ class Options(usage.Options):
             raise usage.UsageError(f"--set: expected name=value, got {text!r}")
         self.given[name.strip()] = value.strip()
 
+    def opt_plugin_dir(self, directory: str) -> None:
+        """A directory of drop-in components; may be repeated. In the place of the setting plugin_dirs."""
+        self.given["plugin_dirs"] = joined([self.given.get("plugin_dirs", ""), directory])
+
     def postOptions(self) -> None:
         """Turn everything into settings, or end with one line."""
         for option in ("prefix", "proxy-listen", "admin-listen", "database"):
@@ -93,6 +97,11 @@ class Options(usage.Options):
                 self.given[option.replace("-", "_")] = self[option]
         with one_line():
             self.settings = load(self["conf"], os.environ, self.given)
+
+
+def joined(directories: Iterable[str]) -> str:
+    """Directories as the setting ``plugin_dirs`` has them."""
+    return ",".join(filter(None, directories))
 
 
 class one_line:  # noqa: N801  # reads as what it does
@@ -137,7 +146,7 @@ class GatewayService(Service):
         :raise SystemExit: something is wrong; its text is one line.
         """
         with one_line():
-            self._start(self._registry or Registry())
+            self._start(self._registry or Registry.installed(self._settings.plugin_dirs))
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
 
     def _start(self, registry: Registry) -> None:
@@ -155,7 +164,9 @@ class GatewayService(Service):
         resolver = registry.resolver(settings.dns_resolver_plugin)
         names = Names(resolver.build(reactor, settings), reactor)
         self._core = ProxyCore(reactor, settings, gateway, names, Random())
-        node = Node(node_id(settings.prefix), settings, self._connections, self._configuration_hash)
+        node = Node(
+            node_id(settings.prefix), settings, self._connections, self._configuration_hash, registry.components
+        )
         self._admin = make_admin_site(store, schema, node, gateway, self._loader, now=time.time, reactor=reactor)
         self._before = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
         self._terminal = self._before != signal.SIG_IGN and has_terminal()

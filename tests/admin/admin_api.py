@@ -16,11 +16,11 @@ from zope.interface import implementer
 
 from twisted_kong.admin.node import Node
 from twisted_kong.admin.site import make_admin_site
-from twisted_kong.balancing.roundrobin import RoundRobinFactory
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model.changes import Change
 from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import Snapshot
+from twisted_kong.registry import Registry
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.settings import Settings
 from twisted_kong.store.memory import MemoryStore
@@ -70,15 +70,18 @@ class Conversation:
 class AdminApi:
     """An Admin API on a store and a gateway of its own; ``clock`` is its reactor and its calendar."""
 
-    def __init__(self, store: IConfigStore | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self, store: IConfigStore | None = None, settings: Settings | None = None, registry: Registry | None = None
+    ) -> None:
+        registry = registry or Registry()
         self.clock: Any = Clock()
         self.clock.advance(1_700_000_000)
         self.store = MemoryStore() if store is None else store
-        node = Node(NODE_ID, settings or Settings(), lambda: COUNTS)
-        self.gateway = Gateway({"round-robin": RoundRobinFactory()}, "traditional_compatible")
+        node = Node(NODE_ID, settings or Settings(), lambda: COUNTS, components=registry.components)
+        self.gateway = Gateway(registry.algorithms, "traditional_compatible")
         self.store.subscribe(self.gateway.apply)
         self.site = make_admin_site(
-            self.store, Schema(), node, self.gateway, now=self.clock.seconds, reactor=self.clock
+            self.store, Schema(registry.algorithms), node, self.gateway, now=self.clock.seconds, reactor=self.clock
         )
 
     def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> Conversation:

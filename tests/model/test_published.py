@@ -110,12 +110,14 @@ def test_records() -> None:
 
 
 def test_names_of_others() -> None:
-    """Algorithms and checks that are not Kong's are accepted and not told."""
-    Schema(algorithms=["mine"], checks=["udp"])
-    found = fields(describe(Upstream))
-    assert found["algorithm"]["one_of"] == ["consistent-hashing", "least-connections", "round-robin", "latency"]
-    active = fields(found["healthchecks"])["active"]
-    assert fields(active)["type"]["one_of"] == ["tcp", "http", "https", "grpc", "grpcs"]
+    """Algorithms and checks of components that are installed are told after Kong's own."""
+    algorithms = ["consistent-hashing", "least-connections", "round-robin", "latency"]
+    checks = ["tcp", "http", "https", "grpc", "grpcs"]
+    for names in ([], ["mine"]):
+        found = fields(describe(Upstream, Schema(algorithms=names, checks=names).names))
+        assert found["algorithm"]["one_of"] == algorithms + names
+        active = fields(found["healthchecks"])["active"]
+        assert fields(active)["type"]["one_of"] == checks + names
 
 
 @pytest.mark.parametrize(

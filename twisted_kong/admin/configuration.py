@@ -19,7 +19,7 @@ from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model import history
 from twisted_kong.model.changes import Change
 from twisted_kong.model.entities import COLLECTIONS, Entity, Reference, Target
-from twisted_kong.model.schema import Schema
+from twisted_kong.model.schema import Names, Schema
 from twisted_kong.model.snapshot import EMPTY, Snapshot
 from twisted_kong.model.values import is_id
 
@@ -135,6 +135,11 @@ class Configuration:
         self._schema = schema
         self._now = now
         self._writing = DeferredLock()
+
+    @property
+    def names(self) -> Names:
+        """The names of components that entities may have."""
+        return self._schema.names
 
     def view(self) -> View:
         """The configuration as of the last change."""

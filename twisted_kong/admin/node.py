@@ -1,4 +1,4 @@
-"""What the gateway tells of itself: ``/``, ``/status``, ``/endpoints``, ``/cluster``.
+"""What the gateway tells of itself: ``/``, ``/status``, ``/components``, ``/endpoints``, ``/cluster``.
 
 Clients look here before anything else: what they take the gateway for, and whether it is alive, is decided by these
 documents. Kong's names stay where they mean nothing here (there is no Lua); their values are then ours.
@@ -11,8 +11,8 @@ import platform
 import re
 import resource
 import socket
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from twisted_kong.admin.configuration import Configuration
 from twisted_kong.admin.request import Call
 from twisted_kong.admin.tree import WITH_BODY, Endpoint
 from twisted_kong.model.access import PLUGINS
+from twisted_kong.model.components import Component
 from twisted_kong.model.entities import Plugin
 from twisted_kong.settings import Listener, Settings, TrustedPeers
 from twisted_kong.settings.declared import DECLARED
@@ -40,13 +41,15 @@ class Node:
     """What ``/`` and ``/status`` are told by whoever runs the gateway.
 
     ``connections`` counts, by Kong's names, the connections and requests of all listeners. ``configuration_hash`` is
-    asked only without a database: 32 hexadecimal digits, zeros while nothing was loaded.
+    asked only without a database: 32 hexadecimal digits, zeros while nothing was loaded. ``components`` are all that
+    are installed, at work or not.
     """
 
     id: str
     settings: Settings
     connections: Callable[[], Mapping[str, int]]
     configuration_hash: Callable[[], str] = lambda: "0" * 32
+    components: Sequence[Component] = ()
 
 
 class Root(Endpoint):
@@ -94,6 +97,16 @@ class Status(Endpoint):
         if self._node.settings.database == "off":
             return Answer(200, {**status, "configuration_hash": self._node.configuration_hash()})
         return Answer(200, {**status, "database": {"reachable": True}})
+
+
+class Components(Endpoint):
+    """``/components``: the algorithms, resolvers and so on that are installed, and where each comes from."""
+
+    def __init__(self, node: Node) -> None:
+        self._found = [asdict(component) for component in node.components]
+
+    async def get(self, call: Call) -> Answer:
+        return Answer(200, {"data": self._found, "next": None})
 
 
 class Cluster(Endpoint):

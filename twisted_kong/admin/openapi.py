@@ -21,7 +21,7 @@ from twisted_kong.admin.collections import Collection, Item, Listing, Parent
 from twisted_kong.admin.declarative import Config
 from twisted_kong.admin.health import Switch, UpstreamHealth
 from twisted_kong.admin.legacy import Apis, OldEndpoint, OneApi
-from twisted_kong.admin.node import Cluster, Endpoints, Robots, Root, Status
+from twisted_kong.admin.node import Cluster, Components, Endpoints, Robots, Root, Status
 from twisted_kong.admin.openapi_schemas import ANYTHING, COUNT, TEXT, Json, page, required_object
 from twisted_kong.admin.paging import MAX_SIZE
 from twisted_kong.admin.request import Call
@@ -29,6 +29,7 @@ from twisted_kong.admin.schemas import EntitySchema, PluginSchema, Tag, Tags, Va
 from twisted_kong.admin.targets import ActiveTargets, History, Targets
 from twisted_kong.admin.tree import Endpoint
 from twisted_kong.model.entities import COLLECTIONS, Api, Entity, TargetEntry
+from twisted_kong.model.schema import Names
 
 PATH = "/openapi.json"
 FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -76,19 +77,20 @@ GONE = Operation(status=204)
 class OpenApi(Endpoint):
     """``/openapi.json``: this API, for programs that write clients or tests of it."""
 
-    def __init__(self, table: Mapping[str, Endpoint]) -> None:
+    def __init__(self, table: Mapping[str, Endpoint], names: Names) -> None:
         self._table = {**table, PATH: self}
+        self._names = names
 
     async def get(self, call: Call) -> Answer:
         return Answer(200, self._document)
 
     @cached_property
     def _document(self) -> Json:
-        return document(self._table)
+        return document(self._table, self._names)
 
 
-def document(table: Mapping[str, Endpoint]) -> Json:
-    """The description of all that the endpoints of ``table`` answer."""
+def document(table: Mapping[str, Endpoint], names: Names) -> Json:
+    """The description of all that the endpoints of ``table`` answer where components of these names are installed."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -99,8 +101,8 @@ def document(table: Mapping[str, Endpoint]) -> Json:
         "paths": {path: dict(_path(path, endpoint)) for path, endpoint in table.items()},
         "components": {
             "schemas": {
-                **{entity.__name__: schemas.told(entity) for entity in COLLECTIONS.values()},
-                **{f"{entity.__name__}Fields": schemas.sent(entity) for entity in _writable()},
+                **{entity.__name__: schemas.told(entity, names) for entity in COLLECTIONS.values()},
+                **{f"{entity.__name__}Fields": schemas.sent(entity, names) for entity in _writable()},
                 "Error": schemas.ERROR,
             }
         },
@@ -244,6 +246,11 @@ def _(endpoint: Status) -> Operations:
     told = required_object(server=ANYTHING, memory=ANYTHING)
     told["properties"] |= {"database": required_object(reachable={"type": "boolean"}), "configuration_hash": TEXT}
     return {"GET": Operation(told, query=("unit", "scale"))}
+
+
+@operations.register
+def _(endpoint: Components) -> Operations:
+    return {"GET": Operation(page(schemas.COMPONENT))}
 
 
 @operations.register

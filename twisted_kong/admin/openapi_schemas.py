@@ -14,6 +14,7 @@ from typing import Any
 from twisted_kong.admin.kinds import KINDS, CertificateKind
 from twisted_kong.model.entities import COLLECTIONS, Api, Entity, Upstream
 from twisted_kong.model.published import describe
+from twisted_kong.model.schema import KONGS_NAMES, Names
 
 Json = dict[str, Any]
 
@@ -32,11 +33,17 @@ ERROR: Json = {
     },
 }
 """A refusal; beyond the message, what Kong tells of some."""
+COMPONENT: Json = {
+    "type": "object",
+    "required": ["kind", "name", "origin", "version"],
+    "properties": {"kind": TEXT, "name": TEXT, "origin": TEXT, "version": {"type": ["string", "null"]}},
+}
+"""A row of ``/components``."""
 
 
-def told(entity: type[Entity]) -> Json:
+def told(entity: type[Entity], names: Names = KONGS_NAMES) -> Json:
     """What clients are told of such an entity: every field, null where unset."""
-    found = _fields(entity)
+    found = _fields(entity, names)
     schema = _record(found, _told)
     if entity is Api:
         schema["required"] = [name for name, attributes in found.items() if _always_there(attributes)]
@@ -48,9 +55,9 @@ def told(entity: type[Entity]) -> Json:
     return schema
 
 
-def sent(entity: type[Entity]) -> Json:
+def sent(entity: type[Entity], names: Names = KONGS_NAMES) -> Json:
     """What clients may send of such an entity. What they must send depends on where: `required`."""
-    properties = {name: _sent(attributes) for name, attributes in _fields(entity).items()}
+    properties = {name: _sent(attributes) for name, attributes in _fields(entity, names).items()}
     properties |= {name: _nullable(_some(TEXT)) for name in entity.shorthands if name not in properties}
     if isinstance(KINDS[entity.collection], CertificateKind):
         properties[CertificateKind.FIELD] = {"type": "array", "items": _some(TEXT), "uniqueItems": True}
@@ -91,8 +98,8 @@ def required_object(**properties: Json) -> Json:
     return {"type": "object", "required": [*properties], "properties": properties}
 
 
-def _fields(entity: type[Entity]) -> Mapping[str, Json]:
-    return _merged(describe(entity)["fields"])
+def _fields(entity: type[Entity], names: Names = KONGS_NAMES) -> Mapping[str, Json]:
+    return _merged(describe(entity, names)["fields"])
 
 
 def _merged(fields: list[dict[str, Json]]) -> Mapping[str, Json]:

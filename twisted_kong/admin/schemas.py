@@ -18,10 +18,10 @@ from twisted_kong.model.tags import Tagged, tagged
 
 def endpoints(configuration: Configuration) -> Iterator[tuple[str, Endpoint]]:
     """The paths of schemas and tags."""
-    yield "/schemas/{entity}", EntitySchema()
+    yield "/schemas/{entity}", EntitySchema(configuration)
     yield "/schemas/{entity}/validate", Validation(configuration)
     # Below the plugins' own segment there are names of plugins, so that it is no {entity}.
-    yield "/schemas/plugins", EntitySchema(Plugin.collection)
+    yield "/schemas/plugins", EntitySchema(configuration, Plugin.collection)
     yield "/schemas/plugins/validate", Validation(configuration, Plugin.collection)
     yield "/schemas/plugins/{name}", PluginSchema()
     yield "/tags", Tags(configuration)
@@ -31,7 +31,8 @@ def endpoints(configuration: Configuration) -> Iterator[tuple[str, Endpoint]]:
 class _OfOneKind(Endpoint):
     """A path that names a kind of entities; or one for the kind of ``collection`` alone."""
 
-    def __init__(self, collection: str | None = None) -> None:
+    def __init__(self, configuration: Configuration, collection: str | None = None) -> None:
+        self._configuration = configuration
         self._collection = collection
 
     def kind(self, call: Call) -> Kind:
@@ -49,7 +50,7 @@ class EntitySchema(_OfOneKind):
     """``/schemas/{entity}``: its fields and the rules between them."""
 
     async def get(self, call: Call) -> Answer:
-        return Answer(200, describe(self.kind(call).entity))
+        return Answer(200, describe(self.kind(call).entity, self._configuration.names))
 
 
 class PluginSchema(Endpoint):
@@ -64,10 +65,6 @@ class PluginSchema(Endpoint):
 
 class Validation(_OfOneKind):
     """``/schemas/{entity}/validate``: whether a document is sound by itself, whatever else there is."""
-
-    def __init__(self, configuration: Configuration, collection: str | None = None) -> None:
-        super().__init__(collection)
-        self._configuration = configuration
 
     async def post(self, call: Call) -> Answer:
         kind = self.kind(call)

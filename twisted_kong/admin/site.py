@@ -10,7 +10,7 @@ from twisted_kong.admin import access, certificates, collections, health, legacy
 from twisted_kong.admin.configuration import Configuration
 from twisted_kong.admin.declarative import Config, ReadOnly, ReadOnlyConfiguration
 from twisted_kong.admin.health import Balancers
-from twisted_kong.admin.node import Cluster, Endpoints, Node, Robots, Root, Status
+from twisted_kong.admin.node import Cluster, Components, Endpoints, Node, Robots, Root, Status
 from twisted_kong.admin.openapi import OpenApi
 from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.tree import Endpoint, make_tree
@@ -56,6 +56,7 @@ def endpoints(
     table: dict[str, Endpoint] = {
         "/": Root(node, configuration, reactor),
         "/status": Status(node),
+        "/components": Components(node),
         "/cluster": Cluster(node),
         "/config": Config(loader),
     }
@@ -68,4 +69,4 @@ def endpoints(
     table |= schemas.endpoints(configuration)
     table |= legacy.endpoints(configuration)
     table |= {"/endpoints": Endpoints([*table, "/endpoints"]), "/robots.txt": Robots()}
-    return {**table, "/openapi.json": OpenApi(table)}
+    return {**table, "/openapi.json": OpenApi(table, configuration.names)}

@@ -27,6 +27,12 @@ Tree = dict[str, Any]
 """Kong's ``fields``: field → text, a list of texts (null where an element is sound), or such a tree."""
 
 
+Names = Mapping[str, tuple[str, ...]]
+"""By register, the names that fields may have which name a component: see `twisted_kong.model.checks.Named`."""
+
+KONGS_NAMES: Names = {"algorithms": ALGORITHMS, "checks": CHECKS}
+
+
 class Schema:
     """Makes entities of documents. ``algorithms`` and ``checks`` are the names that installed components add to Kong's.
 
@@ -35,7 +41,7 @@ class Schema:
 
     def __init__(self, algorithms: Collection[str] = (), checks: Collection[str] = ()) -> None:
         self.algorithms = _extended(ALGORITHMS, algorithms)
-        self.checks = _extended(CHECKS, checks)
+        self.names: Names = {"algorithms": self.algorithms, "checks": _extended(CHECKS, checks)}
 
     def coerce(self, entity: type[Entity], tree: object) -> object:
         """A form's or a query's tree of texts with its texts in the types of the schema.
@@ -103,7 +109,7 @@ class Schema:
         made: E | None = None
         violations: Tree = {}
         try:
-            made = entity.model_validate(whole, context={"algorithms": self.algorithms, "checks": self.checks})
+            made = entity.model_validate(whole, context=self.names)
         except ValidationError as error:
             violations = _tree(error)
         _overlay(violations, entity.rules, {**_defaults(entity), **whole})

@@ -188,8 +188,11 @@ class Settings:
         values.charset, "UTF-8", "Character set added to textual answers that name none, or `off`."
     )
 
-    # -- components
+    # -- components (ours, not Kong's)
 
+    plugin_dirs: tuple[Path, ...] = setting(
+        values.listed(values.path), "", "Directories of drop-in components, modules of Python. Ours, not Kong's."
+    )
     dns_resolver_plugin: str = setting(
         values.token, "system", "Name of the component that resolves names. Ours, not Kong's."
     )
