@@ -105,7 +105,8 @@ def test_destinations_are_kept_apart() -> None:
     stays, goes = api(), make(Api, name="other", hosts=["b.test"], upstream_url="http://10.0.0.2")
     proxy = Proxy(stays, goes)
     proxy.ask()
-    found, _ = proxy.gateway.balancer(proxy.gateway.router.apis.by_id[stays.id][0].route.service)  # type: ignore[arg-type]
+    service = proxy.gateway.router.apis.by_id[stays.id][0].route.destination.service  # type: ignore[union-attr]
+    found, _ = proxy.gateway.balancer(service)  # type: ignore[arg-type]
     proxy.delete(goes)
-    again, _ = proxy.gateway.balancer(proxy.gateway.router.apis.by_id[stays.id][0].route.service)  # type: ignore[arg-type]
+    again, _ = proxy.gateway.balancer(service)  # type: ignore[arg-type]
     assert again is found

@@ -228,7 +228,7 @@ def test_service_and_route() -> None:
     )
     match = ask(compile_router(snapshot(api), FLAVOR), "/a")
     assert match is not None
-    route, service = match.route, match.route.service
+    route, service = match.route, match.service
     assert service is not None
     assert (service.protocol, service.host, service.port, service.path) == ("https", "u.test", 443, "/p")
     assert (service.retries, service.timeouts, service.enabled) == (2, (1.0, 2.0, 3.0), True)

@@ -180,14 +180,14 @@ def test_disabled_service(flavor: str) -> None:
     router = compile_router(snapshot(off, on, *routes), flavor)
     match = ask(router, "/a/b")
     assert match is not None
-    assert (match.route.route, match.route.service) == (routes[1], on)
+    assert (match.route.route, match.service) == (routes[1], on)
 
 
 def test_route_without_service(flavor: str) -> None:
     """A route that leads nowhere matches, and says so."""
     match = ask(compile_router(snapshot(make_route(1, paths=["/lonely"])), flavor), "/lonely")
     assert match is not None
-    assert match.route.service is None
+    assert match.service is None
 
 
 @pytest.mark.parametrize(

@@ -56,19 +56,44 @@ def test_untouched_routes_are_compiled_once() -> None:
     assert ask(old, "/p7") is not None
 
 
-def test_changed_service_recompiles_its_routes() -> None:
-    """A route's base path follows its service."""
+def recompiled(old: Router, new: Router) -> set[str]:
+    """The ids of the routes whose candidates are not those of ``old``."""
+    ids = old.routes.by_id.keys() | new.routes.by_id.keys()
+    return {id for id in ids if new.routes.by_id.get(id) is not old.routes.by_id.get(id)}
+
+
+def test_changed_service_recompiles_nothing() -> None:
+    """Requests go where the service says by now, and none of its routes is compiled again for that."""
     services = [make_service(1, path="/old"), make_service(2)]
     routes = [make_route(number, services[number % 2], paths=[f"/p{number}"]) for number in range(10)]
     before = snapshot(*services, *routes)
     old = compile_router(before, FLAVOR)
-    new = compile_router(before.with_change(Change(puts=(make_service(1, path="/new"),))), FLAVOR, old)
-    assert {id for id in old.routes.by_id if new.routes.by_id[id] is not old.routes.by_id[id]} == {
-        r.id for r in routes[::2]
-    }
-    match = ask(new, "/p2/x")
+    assert ask(old, "/p2/x") is not None
+    changed = make_service(1, path="/new", host="new.test")
+    new = compile_router(before.with_change(Change(puts=(changed,))), FLAVOR, old)
+    assert recompiled(old, new) == set()
+    assert new.routes.index is old.routes.index
+    match, was = ask(new, "/p2/x"), ask(old, "/p2/x")
     assert match is not None
-    assert match.path == b"/new/x"
+    assert was is not None
+    assert (match.service, match.path) == (changed, b"/new/x")
+    assert (was.service, was.path) == (services[0], b"/old/x")
+
+
+def test_enabling_a_service_recompiles_its_routes() -> None:
+    """Whether a service is enabled decides who matches: its routes go and come, those of others stay as they are."""
+    services = [make_service(1), make_service(2)]
+    routes = [make_route(number, services[number % 2], paths=[f"/p{number}"]) for number in range(10)]
+    of_the_first = {route.id for route in routes[::2]}
+    before = snapshot(*services, *routes)
+    on = compile_router(before, FLAVOR)
+    without = before.with_change(Change(puts=(make_service(1, enabled=False),)))
+    off = compile_router(without, FLAVOR, on)
+    assert recompiled(on, off) == of_the_first
+    assert ask(off, "/p2") is None
+    again = compile_router(without.with_change(Change(puts=(services[0],))), FLAVOR, off)
+    assert recompiled(off, again) == of_the_first
+    assert ask(again, "/p2") is not None
 
 
 def test_other_changes_keep_the_router() -> None:

@@ -7,7 +7,7 @@ to its kind (`twisted_kong.admin.kinds`); entities whose paths differ have a mod
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -57,12 +57,12 @@ class Scope(Endpoint):
             raise NotFound
         return found
 
-    def rows(self, view: View, call: Call) -> Iterable[Entity]:
-        """All of them. Raises what `parent` does."""
+    def rows(self, view: View, call: Call) -> Mapping[str, Entity]:
+        """All of them, by id. Raises what `parent` does."""
         parent = self.parent(view, call)
         if parent is None:
-            return view.snapshot.all(self.entity.collection).values()
-        return view.snapshot.children(self.entity.collection, self.below, parent.id)
+            return view.snapshot.all(self.entity.collection)
+        return view.snapshot.below(self.entity.collection, self.below, parent.id)
 
     def data(self, view: View, call: Call) -> dict[str, Any]:
         """What the client sent; which parent it belongs to is decided by the path."""

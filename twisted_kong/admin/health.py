@@ -57,10 +57,12 @@ class UpstreamHealth(TargetScope):
         if call.query.get("balancer_health") == "1":
             whole = {} if found is None else _whole(upstream, found)
             return Answer(200, {"data": whole, "next": None, "node_id": self._node_id})
-        known = {} if found is None else {(target.host, target.port): _told(target, found) for target in found.targets}
+        known = {} if found is None else {(target.host, target.port): target for target in found.targets}
 
         def row(target: Target) -> dict[str, Any]:
-            return {**target.document(), **known.get((target.host, target.port), {})}
+            reported = known.get((target.host, target.port))
+            told = {} if found is None or reported is None else _told(reported, found)
+            return {**target.document(), **told}
 
         return page_by_position(self.newest_first(view, call), call, row, node_id=self._node_id)
 

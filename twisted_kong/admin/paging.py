@@ -9,10 +9,10 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from heapq import nsmallest
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 from twisted_kong.admin.answers import Answer
@@ -23,6 +23,8 @@ from twisted_kong.model.values import is_id
 
 R = TypeVar("R")
 E = TypeVar("E", bound=Entity)
+Keyed = tuple[tuple[str, ...], R]
+"""A row and what it is ordered by."""
 
 DEFAULT_SIZE = 100
 MAX_SIZE = 1000
@@ -33,17 +35,24 @@ _TAG = re.compile(r"[^\x00-\x1f\x7f,/]+")
 
 
 def page_by_id(
-    rows: Iterable[Entity], call: Call, *, nested: bool, document: Callable[[Entity], dict[str, Any]] = Entity.document
+    rows: Mapping[str, Entity],
+    call: Call,
+    *,
+    nested: bool,
+    document: Callable[[Entity], dict[str, Any]] = Entity.document,
 ) -> Answer:
-    """A page of ``rows``, which may come in any order; a list below a parent knows no filter by tags.
+    """A page of ``rows``, by id, which may come in any order; a list below a parent knows no filter by tags.
 
-    ``document`` is what is told of a row.
+    ``document`` is what is told of a row. Of rows that are not on the page nothing is looked at but their ids.
 
     :raise AdminError: the query's ``size``, ``offset`` or ``tags`` cannot be understood.
     """
-    bears = _tag_filter(call.query)
-    shown = rows if nested else filter(bears, rows)
-    return page_by_key(shown, lambda row: (row.id,), call, document, () if nested else ("tags", "size"))
+    bearing = _tag_filter(call.query)
+    asked = Span.of(call.query)
+    ids = rows if nested or bearing is None else bearing(rows)
+    found = nsmallest(asked.size + 1, filter(asked.id.__lt__, ids))
+    keyed = [((id,), rows[id]) for id in found]
+    return _page_of(keyed, asked, call, document, () if nested else ("tags", "size"))
 
 
 def page_by_key(
@@ -59,15 +68,10 @@ def page_by_key(
 
     :raise AdminError: the query's ``size`` or ``offset`` cannot be understood.
     """
-    size = _size(call.query)
-    if not (size.is_integer() and 1 <= size <= MAX_SIZE):
-        raise InvalidSize(f"size must be an integer between 1 and {MAX_SIZE}")
-    last = _last_key(call.query)
-    behind = ((place, row) for row in rows if (place := key(row)) > last)
-    found = nsmallest(int(size) + 1, behind, key=itemgetter(0))
-    shown, more = found[: int(size)], len(found) > size
-    offset = _token(shown[-1][0]) if more else None
-    return _page(call, [document(row) for _, row in shown], offset, repeated)
+    asked = Span.of(call.query)
+    behind = ((place, row) for row in rows if (place := key(row)) > asked.last)
+    found = nsmallest(asked.size + 1, behind, key=itemgetter(0))
+    return _page_of(found, asked, call, document, repeated)
 
 
 def page_by_position(
@@ -86,6 +90,38 @@ def page_by_position(
     end = int(offset) + size
     shown = [document(row) for row in rows[int(offset) : end]]
     return _page(call, shown, str(end) if end < len(rows) else None, **beside)
+
+
+class Span(NamedTuple):
+    """Which rows a page by key is asked to show: at most ``size``, those behind the key ``last``; () is the start."""
+
+    size: int
+    last: tuple[str, ...]
+
+    @property
+    def id(self) -> str:
+        """The id in ``last``; empty, which is less than any, at the start."""
+        return self.last[0] if self.last else ""
+
+    @classmethod
+    def of(cls, query: Mapping[str, Any]) -> Self:
+        """What a query asks for.
+
+        :raise AdminError: its ``size`` or ``offset`` cannot be understood.
+        """
+        size = _size(query)
+        if not (size.is_integer() and 1 <= size <= MAX_SIZE):
+            raise InvalidSize(f"size must be an integer between 1 and {MAX_SIZE}")
+        return cls(int(size), _last_key(query))
+
+
+def _page_of(
+    found: Sequence[Keyed[R]], asked: Span, call: Call, document: Callable[[R], dict[str, Any]], repeated: Iterable[str]
+) -> Answer:
+    """The page of the rows ``found``, in order; one more than asked for says that there are others behind it."""
+    shown, more = found[: asked.size], len(found) > asked.size
+    offset = _token(shown[-1][0]) if more else None
+    return _page(call, [document(row) for _, row in shown], offset, repeated)
 
 
 def _page(
@@ -134,13 +170,13 @@ def _last_key(query: Mapping[str, Any]) -> tuple[str, ...]:
     raise InvalidOffset(f"{told}: expected the id of a row")
 
 
-def _tag_filter(query: Mapping[str, Any]) -> Callable[[Entity], bool]:
-    """Whether an entity bears the tags asked for: ``a,b`` all of them, ``a/b`` any of them.
+def _tag_filter(query: Mapping[str, Any]) -> Callable[[Mapping[str, Entity]], Iterator[str]] | None:
+    """Finds the ids of rows that bear the tags asked for: ``a,b`` all of them, ``a/b`` any. None where none are.
 
     :raise InvalidOptions: the filter cannot be understood.
     """
     if "tags" not in query:
-        return lambda entity: True
+        return None
     text = query["tags"]
     if text in ("", True):
         raise _invalid_tags("cannot be null")
@@ -151,8 +187,8 @@ def _tag_filter(query: Mapping[str, Any]) -> Callable[[Entity], bool]:
         raise _invalid_tags(f"cannot query more than {MAX_TAGS} tags")
     wanted = frozenset(tags)
     if "/" in text:
-        return lambda entity: not wanted.isdisjoint(entity.tags or ())
-    return lambda entity: wanted.issubset(entity.tags or ())
+        return lambda rows: (id for id, row in rows.items() if row.tags and not wanted.isdisjoint(row.tags))
+    return lambda rows: (id for id, row in rows.items() if row.tags and wanted.issubset(row.tags))
 
 
 def _invalid_tags(reason: str) -> InvalidOptions:

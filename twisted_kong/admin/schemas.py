@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from twisted_kong.admin.answers import Answer, Refused
 from twisted_kong.admin.configuration import Configuration
 from twisted_kong.admin.kinds import KINDS, Kind
-from twisted_kong.admin.paging import page_by_key
+from twisted_kong.admin.paging import Span, page_by_key
 from twisted_kong.admin.request import Call
 from twisted_kong.admin.tree import Endpoint
 from twisted_kong.errors import SchemaViolation
@@ -80,7 +80,9 @@ class Tag(Endpoint):
         self._configuration = configuration
 
     async def get(self, call: Call) -> Answer:
-        rows = tagged(self._configuration.view().snapshot, call.keys.get("tags"))
+        asked = Span.of(call.query)
+        # of the entity that the last page ended with there may be tags left, and one more tells of another page
+        rows = tagged(self._configuration.view().snapshot, call.keys.get("tags"), asked.id, asked.size + 2)
         return page_by_key(rows, lambda row: (row.entity_id, row.entity_name, row.tag), call, Tagged._asdict)
 
 

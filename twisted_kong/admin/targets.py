@@ -37,10 +37,13 @@ def endpoints(configuration: Configuration) -> Iterator[tuple[str, Endpoint]]:
 class TargetScope(Scope):
     """The targets of the upstream that the path names."""
 
+    def targets(self, view: View, call: Call) -> Iterable[Target]:
+        """All of them, in the order of their creation. Raises what `parent` does."""
+        return cast(Mapping[str, Target], self.rows(view, call)).values()
+
     def newest_first(self, view: View, call: Call) -> Sequence[Target]:
         """All of them, as clients are used to be given them. Raises what `parent` does."""
-        rows = cast(Iterable[Target], self.rows(view, call))
-        return sorted(rows, key=lambda row: (row.created_at, row.id), reverse=True)
+        return sorted(self.targets(view, call), key=lambda row: (row.created_at, row.id), reverse=True)
 
     def named(self, view: View, call: Call) -> Target | None:
         """The target that the path names, by whatever names it; None where there is none.
@@ -61,7 +64,7 @@ class TargetScope(Scope):
         if host.port is not None:
             exact = host.with_port(host.port)
             return cast("Target | None", targets.find_unique("targets", target=exact, upstream=parent.id))
-        found = [row for row in cast(Iterable[Target], self.rows(view, call)) if row.host == host.host]
+        found = [row for row in self.targets(view, call) if row.host == host.host]
         if len(found) > 1:
             names = ", ".join(sorted(row.target for row in found))
             raise Refused(409, f"several targets have the host '{key}': {names}; name one with its port")
@@ -86,11 +89,11 @@ class Targets(TargetScope, Collection):
         return Answer(201, made.document())
 
 
-class ActiveTargets(Scope):
+class ActiveTargets(TargetScope):
     """``…/active``: the targets that have a weight, all on one page, in Kong 0.10's order."""
 
     async def get(self, call: Call) -> Answer:
-        rows = [row for row in cast(Iterable[Target], self.rows(self.configuration.view(), call)) if row.weight]
+        rows = [row for row in self.targets(self.configuration.view(), call) if row.weight]
         rows.sort(key=lambda row: row.target, reverse=True)
         return Answer(200, {"data": [row.document() for row in rows], "total": len(rows)})
 
@@ -99,7 +102,7 @@ class History(Scope):
     """``…/history``: what every write made of a target, newest first, until it is cleaned away."""
 
     async def get(self, call: Call) -> Answer:
-        return page_by_position([*self.rows(self.configuration.view(), call)][::-1], call)
+        return page_by_position([*self.rows(self.configuration.view(), call).values()][::-1], call)
 
 
 class TargetItem(TargetScope, Item):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from heapq import nsmallest
 from typing import NamedTuple
 
 from twisted_kong.model.entities import COLLECTIONS
@@ -18,13 +19,31 @@ class Tagged(NamedTuple):
     entity_id: str
 
 
-def tagged(snapshot: Snapshot, tag: str | None = None) -> list[Tagged]:
-    """Every tag of every entity, or all that bear ``tag``: in the order of the entities' ids, then of their tags."""
-    found = [row for collection in COLLECTIONS for row in _of(snapshot, collection) if tag in (None, row.tag)]
-    return sorted(found, key=lambda row: row.entity_id)
+def tagged(snapshot: Snapshot, tag: str | None = None, since: str = "", most: int | None = None) -> list[Tagged]:
+    """Every tag of every entity, or all that bear ``tag``: in the order of the entities' ids, then of their tags.
+
+    Only entities count whose id is ``since`` or a later one, and of these only the first ``most``.
+    """
+    first = sorted(bearer for collection in COLLECTIONS for bearer in _bearers(snapshot, collection, tag, since, most))
+    return [
+        Tagged(one, collection, id)
+        for id, _, collection in first[:most]
+        for one in snapshot.all(collection)[id].tags or ()
+        if tag in (None, one)
+    ]
 
 
-def _of(snapshot: Snapshot, collection: str) -> Iterator[Tagged]:
-    for entity in snapshot.all(collection).values():
-        for tag in entity.tags or ():
-            yield Tagged(tag, collection, entity.id)
+def _bearers(
+    snapshot: Snapshot, collection: str, tag: str | None, since: str, most: int | None
+) -> Iterator[tuple[str, int, str]]:
+    """Who bears a tag: id, the place of its collection, which decides between equal ids, and its name."""
+    rows = snapshot.all(collection)
+    if tag is None:
+        ids = (id for id, entity in rows.items() if id >= since and entity.tags)
+    else:
+        ids = (id for id, entity in rows.items() if id >= since and entity.tags and tag in entity.tags)
+    place = _PLACES[collection]
+    return ((id, place, collection) for id in (ids if most is None else nsmallest(most, ids)))
+
+
+_PLACES = {collection: place for place, collection in enumerate(COLLECTIONS)}

@@ -90,7 +90,7 @@ class ProxyCore:
             return b""
         lines = []
         route = match.route
-        told = (("Route", route.route), ("Service", route.service)) if route.api is None else (("Api", route.api),)
+        told = (("Route", route.route), ("Service", match.service)) if route.api is None else (("Api", route.api),)
         for kind, entity in told:
             if entity is not None:
                 lines.append(f"Kong-{kind}-Id: {entity.id}\r\n")

@@ -97,17 +97,18 @@ class Exchange:
                 raise HttpsRequired(route.route.https_redirect_status_code, by_api=route.api is not None)
             if match.key_auth is not None:
                 self.consumer = core.admit(match.key_auth, head)
-            if route.service is None:
+            service = match.service
+            if service is None:
                 raise NoService
-            if route.service.protocol != "http":
+            if service.protocol != "http":
                 # never in the clear what was meant to be encrypted
-                raise BadGateway(f"protocol {route.service.protocol} to upstreams is not supported")
+                raise BadGateway(f"protocol {service.protocol} to upstreams is not supported")
             if head.meaning.length is not None:
                 core.check_body_size(head.meaning.length)
         except ProxyError as error:
             self.refuse(error)
             return
-        self._service: Service = route.service
+        self._service: Service = service
         self._forwarded = forwarded(head, self.client, match.prefix)
         if self._body_ended:
             self._attempt()

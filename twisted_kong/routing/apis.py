@@ -7,8 +7,7 @@ time: what they compare is the path as it came. All there is to their precedence
 from __future__ import annotations
 
 from twisted_kong.model.entities import Api, Route, Service
-from twisted_kong.routing.candidates import Candidate, CompiledRoute, Rank
-from twisted_kong.routing.paths import escape
+from twisted_kong.routing.candidates import Candidate, CompiledRoute, Destination, Rank
 
 
 def api_candidates(api: Api) -> tuple[Candidate, ...]:
@@ -42,11 +41,8 @@ def _rank(api: Api, host: str | None, uri: str | None) -> Rank:
 
 
 def _compile(api: Api) -> CompiledRoute:
-    service = _service(api)
     return CompiledRoute(
         route=_route(api),
-        service=service,
-        base=escape((service.path or "/").encode()),
         strip_path=api.strip_uri,
         preserve_host=api.preserve_host,
         concatenate=False,
@@ -55,6 +51,7 @@ def _compile(api: Api) -> CompiledRoute:
         headers=(),
         snis=None,
         api=api,
+        destination=Destination.of(_service(api)),
     )
 
 

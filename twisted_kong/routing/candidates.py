@@ -52,19 +52,29 @@ class NameRule(NamedTuple):
         return name in self.names or name.endswith(self.ends) or name.startswith(self.beginnings)
 
 
+class Destination(NamedTuple):
+    """Where the requests of a route go: to a service, if it has one; ``base`` is the path that theirs are joined to."""
+
+    service: Service | None
+    base: bytes
+
+    @classmethod
+    def of(cls, service: Service | None) -> Destination:
+        """The one that is ``service``."""
+        return cls(service, escape(((service.path if service else None) or "/").encode()))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class CompiledRoute:
-    """A route as requests need it.
+    """A route as requests need it, whatever its service is: that may change, and have thousands of routes.
 
-    ``base`` is the service's path. ``https_only``: a plain request that matches is to be answered with
-    `HttpsRequired` and the route's ``https_redirect_status_code``. ``concatenate``: ``path_handling`` v1.
-    ``methods`` and ``headers`` are empty, and ``snis`` is None, where the route asks for none in particular.
-    ``api`` is the one that route and service were made of, if they were.
+    ``https_only``: a plain request that matches is to be answered with `HttpsRequired` and the route's
+    ``https_redirect_status_code``. ``concatenate``: ``path_handling`` v1. ``methods`` and ``headers`` are empty, and
+    ``snis`` is None, where the route asks for none in particular. ``api`` is the one that the route was made of, if it
+    was, and then ``destination`` is the other half of it.
     """
 
     route: Route
-    service: Service | None
-    base: bytes
     strip_path: bool
     preserve_host: bool
     concatenate: bool
@@ -73,6 +83,7 @@ class CompiledRoute:
     headers: tuple[HeaderRule, ...]
     snis: NameRule | None
     api: Api | None = None
+    destination: Destination | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -153,11 +164,11 @@ PRECEDENCES: Mapping[str, Callable[[_Traits], Rank]] = {
 """Flavor -> how its candidates are ranked."""
 
 
-def candidates(route: Route, service: Service | None, flavor: str) -> tuple[Candidate, ...]:
-    """All candidates of ``route``: none if its service is disabled or it is not for HTTP."""
-    if (service is not None and not service.enabled) or not {"http", "https"} & set(route.protocols):
+def candidates(route: Route, flavor: str) -> tuple[Candidate, ...]:
+    """All candidates of ``route``: none if it is not for HTTP."""
+    if not {"http", "https"} & set(route.protocols):
         return ()
-    ready = _compile(route, service, flavor)
+    ready = _compile(route, flavor)
     precedence = PRECEDENCES[flavor]
     hosts = [host.lower().encode() for host in route.hosts or ()]
     common = _common_traits(route, hosts)
@@ -175,11 +186,9 @@ def candidates(route: Route, service: Service | None, flavor: str) -> tuple[Cand
     return tuple(found)
 
 
-def _compile(route: Route, service: Service | None, flavor: str) -> CompiledRoute:
+def _compile(route: Route, flavor: str) -> CompiledRoute:
     return CompiledRoute(
         route=route,
-        service=service,
-        base=escape(((service.path if service else None) or "/").encode()),
         strip_path=route.strip_path,
         preserve_host=route.preserve_host,
         concatenate=route.path_handling == "v1" and flavor == "traditional",

@@ -12,10 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
-from twisted_kong.model.entities import Api, Plugin
+from twisted_kong.model.entities import Api, Plugin, Route, Service
 from twisted_kong.model.snapshot import EMPTY, Snapshot
 from twisted_kong.routing.apis import api_candidates
-from twisted_kong.routing.candidates import PRECEDENCES, Candidate, CompiledRoute, candidates
+from twisted_kong.routing.candidates import PRECEDENCES, Candidate, CompiledRoute, Destination, candidates
 from twisted_kong.routing.index import NO_CANDIDATES, HostIndex
 from twisted_kong.routing.paths import join, join_as_api, normalise
 
@@ -32,12 +32,14 @@ CACHED_BYTES = 512
 class Match(NamedTuple):
     """The route of a request.
 
-    ``path`` is what the origin is sent, without the query; ``prefix`` what was stripped off the request's, for
-    ``X-Forwarded-Prefix``; ``captures`` is there when the route's path is a regular expression; ``key_auth`` is the
-    plugin that asks for a key, if one does. Shared by all requests that are alike.
+    ``service`` is where it goes, None if nowhere; ``path`` is what the origin is sent, without the query; ``prefix``
+    what was stripped off the request's, for ``X-Forwarded-Prefix``; ``captures`` is there when the route's path is a
+    regular expression; ``key_auth`` is the plugin that asks for a key, if one does. Shared by all requests that are
+    alike.
     """
 
     route: CompiledRoute
+    service: Service | None
     path: bytes
     prefix: bytes | None
     captures: re.Match[bytes] | None
@@ -65,6 +67,7 @@ class Compiled:
 
 
 _NOTHING = Compiled({}, NO_CANDIDATES)
+NOWHERE = Destination.of(None)
 
 
 class Router:
@@ -77,6 +80,7 @@ class Router:
         self.routes = routes
         self.apis = apis
         self.remembered: dict[tuple[bytes, bytes, bytes, bool, bytes | None], Match] = {}
+        self._destinations: dict[str, Destination] = {}
 
     def recall(
         self, method: bytes, host: bytes, path: bytes, https: bool = False, sni: bytes | None = None
@@ -120,11 +124,22 @@ class Router:
     def _conclude(self, best: Candidate, path: bytes, captures: re.Match[bytes] | None) -> Match:
         route = best.route
         matched = captures.end() if captures is not None else len(best.prefix or b"")
+        service, base = route.destination or self._destination(route.route)
         if route.api is None:
-            sent, prefix = join(route.base, path, matched, strip=route.strip_path, concatenate=route.concatenate)
+            sent, prefix = join(base, path, matched, strip=route.strip_path, concatenate=route.concatenate)
         else:
-            sent, prefix = join_as_api(route.base, path, matched, strip=route.strip_path)
-        return Match(route, sent, prefix, captures, _key_auth(self.snapshot, route))
+            sent, prefix = join_as_api(base, path, matched, strip=route.strip_path)
+        return Match(route, service, sent, prefix, captures, _key_auth(self.snapshot, route.route.id, service))
+
+    def _destination(self, route: Route) -> Destination:
+        """Where a route leads. Asked for when a request comes, so that a change of a service concerns no route."""
+        if route.service is None:
+            return NOWHERE
+        id = route.service.id
+        found = self._destinations.get(id)
+        if found is None:
+            found = self._destinations[id] = Destination.of(self.snapshot.services[id])
+        return found
 
 
 def _search(
@@ -154,12 +169,13 @@ def _search(
     return best, captures, lasting
 
 
-def _key_auth(snapshot: Snapshot, route: CompiledRoute) -> Plugin | None:
-    """The plugin that asks requests of this route for a key: the most specific one that is enabled (Kong's order)."""
+def _key_auth(snapshot: Snapshot, route: str, service: Service | None) -> Plugin | None:
+    """The plugin that asks requests of the route with this id for a key: the most specific one that is enabled (Kong's
+    order)."""
     if not snapshot.all("plugins"):
         return None
-    service = route.service.id if route.service else None
-    for route_id, service_id in ((route.route.id, service), (route.route.id, None), (None, service), (None, None)):
+    to = service.id if service else None
+    for route_id, service_id in ((route, to), (route, None), (None, to), (None, None)):
         found = snapshot.find_unique("plugins", name="key-auth", route=route_id, service=service_id, consumer=None)
         if found is not None and cast(Plugin, found).enabled:
             return cast(Plugin, found)
@@ -187,18 +203,25 @@ def compile_router(snapshot: Snapshot, flavor: str, previous: Router | None = No
         return previous
     stale = _changed(old, snapshot, "routes")
     for id in _changed(old, snapshot, "services"):
-        stale.update(route.id for route in snapshot.children("routes", "service", id))
+        if _served(old, id) != _served(snapshot, id):
+            stale.update(snapshot.below("routes", "service", id))
     routes = previous.routes.changed({id: _candidates(snapshot, id, flavor) for id in stale})
     apis = previous.apis.changed({id: _api_candidates(snapshot, id) for id in _changed(old, snapshot, "apis")})
     return Router(flavor, snapshot, routes, apis)
 
 
 def _candidates(snapshot: Snapshot, id: str, flavor: str) -> tuple[Candidate, ...]:
-    """Those of the route ``id``: none where there is no such route."""
+    """Those of the route ``id``: none where there is no such route, or its service is disabled."""
     route = snapshot.routes.get(id)
-    if route is None:
+    if route is None or not (route.service is None or _served(snapshot, route.service.id)):
         return ()
-    return candidates(route, snapshot.services[route.service.id] if route.service else None, flavor)
+    return candidates(route, flavor)
+
+
+def _served(snapshot: Snapshot, id: str) -> bool:
+    """Whether there is such a service and it is enabled: all that a service decides of who matches its routes."""
+    service = snapshot.services.get(id)
+    return service is not None and service.enabled
 
 
 def _api_candidates(snapshot: Snapshot, id: str) -> tuple[Candidate, ...]:
@@ -211,4 +234,7 @@ def _changed(old: Snapshot, new: Snapshot, collection: str) -> set[str]:
     before, after = old.all(collection), new.all(collection)
     if before is after:
         return set()
+    touched = new.touched_since(old, collection)
+    if touched is not None:
+        return set(touched)
     return {id for id, entity in after.items() if before.get(id) is not entity} | (before.keys() - after.keys())
