@@ -16,7 +16,7 @@ help:
 	@echo 'make run     a gateway with three demo origins on 127.0.0.1:8000, its Admin API on 127.0.0.1:8001'
 	@echo 'make test    lint, then every test'
 	@echo 'make lint    style, types, and which module may import which'
-	@echo 'make bench   the gateway beside nginx and HAProxy; BENCH="--quick" passes options on'
+	@echo 'make bench   the gateway beside nginx and HAProxy, and at scale; BENCH="--quick" passes options on'
 	@echo 'make lock    the newest version of everything, into constraints.txt'
 	@echo 'make clean   remove what the others made, the demo'\''s database included'
 

@@ -13,18 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, table
+from benchmarks import machine, scale, table
 from benchmarks.campaign import Campaign, Plan, Results, running
+from benchmarks.large import Size
 from benchmarks.load import WORKLOADS
 from benchmarks.programs import ProgramError, find
 from benchmarks.servers import SERVERS
 
 OPEN_FILES = 8192  # HAProxy keeps two for each of its 2,048 connections, and some
-QUICK = Plan(rounds=1, idle=200)
+QUICK = Plan(rounds=1, idle=200, turns=3)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run; 0 when every answer was right, 1 when some were not, 2 when a program is missing or does not start."""
+    """Run; 0 when every answer was right and cost no more than it may, 1 when one did not, 2 when a program is missing
+    or does not start."""
     options = parser().parse_args(arguments)
     # The default action of SIGTERM would leave everything started behind.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
@@ -73,6 +75,9 @@ def run(plan: Plan, names: Sequence[str]) -> Results:
             for server, why in campaign.results.wrong[workload.name].items():
                 print(f"FAILED: {server}: {why}")
         show(f"Memory of {plan.idle:,} idle connections", table.memory_table(campaign.results.memory))
+    if "gateway" in names:
+        campaign.results.scale = report = scale.run(Size(), plan.turns)
+        show(f"At scale: {report.title}", report.text())
     return campaign.results
 
 
@@ -90,7 +95,8 @@ def document(results: Results) -> dict[str, Any]:
             workload: {server: dataclasses.asdict(each) for server, each in table.figures(rounds).items()}
             for workload, rounds in results.samples.items()
         },
-        **dataclasses.asdict(results),
+        **dataclasses.asdict(dataclasses.replace(results, scale=None)),
+        "scale": None if results.scale is None else results.scale.document(),
     }
 
 

@@ -19,6 +19,7 @@ from benchmarks.load import WORKLOADS, Workload
 from benchmarks.measure import Memory, Sample
 from benchmarks.origins import Origins
 from benchmarks.programs import ProgramError
+from benchmarks.scale import Report
 from benchmarks.servers import SERVERS, Server
 
 SMALL = WORKLOADS[0]
@@ -32,6 +33,8 @@ class Plan:
     rounds: int = 5
     seconds: int = 1
     idle: int = 1000
+    turns: int = 20
+    """How often each question is asked of the gateway with a large configuration."""
 
 
 @dataclass
@@ -44,13 +47,16 @@ class Results:
     samples: dict[str, dict[str, list[Sample]]] = field(default_factory=dict)
     memory: dict[str, Memory] = field(default_factory=dict)
     wrong: dict[str, dict[str, str]] = field(default_factory=dict)
+    scale: Report | None = None
+    """What the gateway cost with a large configuration, where that was measured."""
 
     @property
     def failed(self) -> bool:
-        """Whether any answer of any server was not what it should have been."""
+        """Whether any answer of any server was not what it should have been, or cost more than it may."""
         samples = (each for rounds in self.samples.values() for server in rounds.values() for each in server)
         return (
             any(self.wrong.values())
+            or (self.scale is not None and self.scale.missed)
             or any(each.report.failures for each in samples)
             or any(each.failed for each in self.memory.values())
         )

@@ -56,17 +56,66 @@ class Cost:
         return self.question.bound is not None and median(self.samples) > self.question.bound
 
 
+@dataclass(frozen=True)
+class Report:
+    """What everything cost at one size. Start-up is in seconds, until the first answer and of processor; the resident
+    memory is in bytes, after the start and in the end."""
+
+    size: Size
+    costs: Sequence[Cost]
+    startup: float
+    processor: float
+    memory: tuple[int, int]
+
+    @property
+    def late(self) -> bool:
+        """Whether the start took too long."""
+        return self.startup > STARTUP
+
+    @property
+    def missed(self) -> bool:
+        """Whether a bound was missed."""
+        return self.late or any(cost.missed for cost in self.costs)
+
+    @property
+    def title(self) -> str:
+        """What there was."""
+        size = self.size
+        return f"{size.targets:,} targets in one upstream, {size.routes:,} routes, services: {size.services:,}"
+
+    def text(self) -> str:
+        """A table in Markdown, and below it the start and the memory."""
+        before, after = (size / 2**20 for size in self.memory)
+        start = f"{self.startup:.1f} s to the first answer, {self.processor:.1f} s of processor"
+        memory = f"{before:.0f} MiB after the start, {after:.0f} MiB in the end"
+        late = " MISSED" * self.late
+        return f"{cost_table(self.costs)}\n\nStart-up: {start}{late}\nResident memory: {memory}"
+
+    def document(self) -> dict[str, Any]:
+        """All of it, for JSON."""
+        return {
+            "size": vars(self.size),
+            "samples": {cost.question.name: list(cost.samples) for cost in self.costs},
+            "startup": self.startup,
+            "processor": self.processor,
+            "memory": self.memory,
+        }
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run; 0 when every bound was kept, 1 when one was missed, 2 when the gateway does not start or answer."""
     options = (known := parser()).parse_args(arguments)
     if min(options.targets, options.routes) < ENOUGH * options.turns or options.services < 1:
         known.error(f"expected at least {ENOUGH} targets and routes for each of {options.turns} turns, and a service")
     size = Size(options.targets, options.routes, options.services)
+    print(", ".join(f"{name} {value}" for name, value in machine.description().items()))
     try:
-        return run(size, options.turns)
+        report = run(size, options.turns)
     except ProgramError as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 2
+    print(f"\n{report.title}\n\n{report.text()}")
+    return 1 if report.missed else 0
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,22 +128,19 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
-def run(size: Size, turns: int) -> int:
-    """Measure and print."""
-    print(", ".join(f"{name} {value}" for name, value in machine.description().items()))
-    print(f"\n{size.targets:,} targets in one upstream, {size.routes:,} routes, services: {size.services:,}\n")
+def run(size: Size, turns: int) -> Report:
+    """Measure: each question so many times.
+
+    :raise ProgramError: the gateway does not start, or answers with an error.
+    """
     with running(size) as (gateway, configuration):
         pid = gateway.program.pid
-        cpu, _ = accounting.spent({}, accounting.processor_times(pid))
+        processor, _ = accounting.spent({}, accounting.processor_times(pid))
         before = accounting.resident(pid)
         with closing(Client(gateway)) as client:
             costs = [measure(question, pid, turns) for question in questions(configuration, client)]
         after = accounting.resident(pid)
-    late = gateway.startup > STARTUP
-    print(cost_table(costs))
-    print(f"\nStart-up: {gateway.startup:.1f} s to the first answer, {cpu:.1f} s of processor{' MISSED' * late}")
-    print(f"Resident memory: {before / 2**20:.0f} MiB after the start, {after / 2**20:.0f} MiB in the end")
-    return 1 if late or any(cost.missed for cost in costs) else 0
+    return Report(size, costs, gateway.startup, processor, (before, after))
 
 
 @contextmanager
@@ -214,6 +260,8 @@ def questions(configuration: Configuration, client: Client) -> Iterator[Question
         "GET the first 100 targets": f"{upstream}/targets?size=100",
         "GET 100 targets from the middle": f"{upstream}/targets?size=100&offset={len(targets) // 2}",
         "GET the first 100 tags": "/tags?size=100",
+        "GET 100 entities with a tag": "/tags/common?size=100",
+        "GET 100 entries of the history": f"{upstream}/targets/history?size=100",
     }
     yield from (Question(name, PAGE, get(path)) for name, path in pages.items())
     yield Question("GET 1,000 routes", None, get("/routes?size=1000"))
