@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import signal
 import socket
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -117,9 +119,18 @@ class one_line:  # noqa: N801  # reads as what it does
 
 def makeService(options: Options) -> Service:
     """The service of ``options``, for twistd."""
-    from twisted.internet import reactor  # twistd has chosen one by now
+    return GatewayService(the_reactor(), options.settings)
 
-    return GatewayService(reactor, options.settings)
+
+def the_reactor() -> Any:
+    """The reactor ``twistd --reactor`` has installed; without one our own, where the system has epoll."""
+    if "twisted.internet.reactor" not in sys.modules and hasattr(select, "epoll"):
+        from twisted_kong.reactor import install
+
+        install()
+    from twisted.internet import reactor
+
+    return reactor
 
 
 class GatewayService(Service):
