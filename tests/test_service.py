@@ -29,6 +29,7 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import TestCase
 
 from twisted_kong import service
+from twisted_kong.prefix import node_id
 from twisted_kong.service import GatewayService, Options
 from twisted_kong.settings import load
 
@@ -106,8 +107,10 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("arguments", "names"),
         [
-            (["--set", "nope=1"], "nope"),
-            (["--set", "upstream_keepalive_pool_size=x"], "upstream.keepalive.pool.size"),
+            (["--set", "nope=1"], "--set"),
+            (["--set", "upstream_keepalive_pool_size=x"], "--set upstream_keepalive_pool_size"),
+            (["--set", "database=postgres"], "--set database"),
+            (["--set", "database=postgres", "--database", "mysql"], "--database"),
             (["--database", "postgres"], "database"),
             (["--proxy-listen", "999.1.1.1:1"], "proxy.listen"),
             (["--conf", "/nowhere/kong.conf"], "/nowhere/kong.conf"),
@@ -243,7 +246,7 @@ class GatewayTests(TestCase):
     async def test_serves_without_a_database(self) -> None:
         """With ``database = off`` what the Admin API is told is in force at once."""
         await self.serves("off")
-        assert os.listdir(self.prefix) == ["kong.id"]
+        assert sorted(os.listdir(self.prefix)) == ["kong.id", "kong.lock"]
 
     async def test_serves_with_sqlite(self) -> None:
         """So it is with a database, which is below the prefix."""
@@ -339,7 +342,8 @@ class GatewayTests(TestCase):
     async def test_port_in_use(self) -> None:
         """A second gateway on the same port does not start and says why; the first one goes on."""
         _, proxy, admin = await self.start()
-        assert self.refusal(proxy_listen=f"127.0.0.1:{proxy}").startswith(
+        other = str(Path(self.prefix, "other"))
+        assert self.refusal(prefix=other, proxy_listen=f"127.0.0.1:{proxy}").startswith(
             f"kong-gateway: proxy_listen: cannot listen on 127.0.0.1:{proxy}: "
         )
         assert (await self.ask(admin, "GET", "/"))[0] == 200
@@ -352,6 +356,24 @@ class GatewayTests(TestCase):
             assert re.fullmatch(
                 rf"kong-gateway: prefix: expected a directory .*, got {prefix}: .*", self.refusal(prefix=str(prefix))
             )
+
+    async def test_prefix_in_use(self) -> None:
+        """A second gateway on the same prefix does not start, and names the process that has it, until that is gone."""
+        first, _, admin = await self.start()
+        assert self.refusal() == (
+            f"kong-gateway: prefix: expected a directory that no other gateway uses, got {self.prefix}:"
+            f" process {os.getpid()} has it"
+        )
+        assert (await self.ask(admin, "GET", "/"))[0] == 200
+        await self.stop(first)
+        _, _, admin = await self.start()
+        assert (await self.ask(admin, "GET", "/"))[0] == 200
+
+    async def test_a_failed_start_keeps_nothing(self) -> None:
+        """A gateway that could not start leaves its prefix to others."""
+        self.refusal(dns_resolver_plugin="nope")
+        _, _, admin = await self.start()
+        assert (await self.ask(admin, "GET", "/"))[0] == 200
 
     def test_unknown_resolver(self) -> None:
         """A component that does not exist is named, with those that do."""
@@ -375,13 +397,13 @@ class GatewayTests(TestCase):
     def test_node_id(self) -> None:
         """The id of a node stays as it is; one that is none is replaced."""
         prefix = Path(self.prefix)
-        id = service.node_id(prefix)
-        assert service.node_id(prefix) == id
+        id = node_id(prefix)
+        assert node_id(prefix) == id
         for damaged in ("", "nonsense", id[:-1]):
             (prefix / "kong.id").write_text(damaged)
-            new = service.node_id(prefix)
+            new = node_id(prefix)
             assert re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", new)
-            assert service.node_id(prefix) == new != id
+            assert node_id(prefix) == new != id
 
 
 # -- as a process ----------------------------------------------------------------------------------------------
@@ -471,13 +493,17 @@ def test_told_to_end(processes: Callable[..., Process], tmp_path: Path, number: 
 
 def test_exit_status(processes: Callable[..., Process], tmp_path: Path) -> None:
     """What is wrong with the settings or the machine is told in one line, with status 1."""
-    proxy, _ = processes(tmp_path, "--database", "off").started()
+    first = processes(tmp_path, "--database", "off")
+    proxy, _ = first.started()
+    other = tmp_path / "other"
+    other.mkdir()
     wrong = {
-        ("--set", "nope=1"): "expected the name of a setting",
+        ("--prefix", str(tmp_path)): f"got {tmp_path}: process {first.process.pid} has it",
+        ("--set", "nope=1"): "--set: expected the name of a setting, got 'nope'",
         ("--database", "off", "--proxy-listen", f"127.0.0.1:{proxy}"): "proxy_listen: cannot listen",
     }
     for arguments, text in wrong.items():
-        second = processes(tmp_path, *arguments)
+        second = processes(other, *arguments)
         assert second.end() == 1
         assert [line for line in second.printed.splitlines() if "kong-gateway: " in line and text in line]
         assert "Traceback" not in second.printed

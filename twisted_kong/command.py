@@ -31,8 +31,9 @@ from twisted_kong.model.declarative.expansion import Stated, expand
 from twisted_kong.model.declarative.export import as_yaml
 from twisted_kong.model.declarative.faults import InvalidDocument
 from twisted_kong.model.declarative.plan import addition
+from twisted_kong.prefix import make_prefix, node_id
 from twisted_kong.registry import Registry
-from twisted_kong.service import database_file, joined, make_prefix, make_schema, node_id, open_store
+from twisted_kong.service import database_file, joined, make_schema, open_store
 from twisted_kong.settings import Listener, Settings, load
 from twisted_kong.store.declarative import report, text_of, tree_of
 

@@ -15,7 +15,6 @@ import signal
 import socket
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from random import Random
@@ -42,6 +41,7 @@ from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model.changes import Change
 from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import EMPTY
+from twisted_kong.prefix import PrefixLock, make_prefix, node_id
 from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.server import ProxyListener
 from twisted_kong.registry import Registry
@@ -80,13 +80,14 @@ class Options(usage.Options):
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self.settings: Settings
         self.given: dict[str, str] = {}
+        self.given_by_set: dict[str, str] = {}
 
     def opt_set(self, text: str) -> None:
         """Any setting: --set name=value; may be repeated."""
         name, equals, value = text.partition("=")
         if not equals:
             raise usage.UsageError(f"--set: expected name=value, got {text!r}")
-        self.given[name.strip()] = value.strip()
+        self.given_by_set[name.strip()] = value.strip()
 
     def opt_plugin_dir(self, directory: str) -> None:
         """A directory of drop-in components; may be repeated. In the place of the setting plugin_dirs."""
@@ -98,7 +99,7 @@ class Options(usage.Options):
             if self[option] is not None:
                 self.given[option.replace("-", "_")] = self[option]
         with one_line():
-            self.settings = load(self["conf"], os.environ, self.given)
+            self.settings = load(self["conf"], os.environ, self.given, self.given_by_set)
 
 
 def joined(directories: Iterable[str]) -> str:
@@ -142,6 +143,7 @@ class GatewayService(Service):
         self._reactor = reactor
         self._settings = settings
         self._registry = registry
+        self._lock: PrefixLock | None = None
         self._store: IConfigStore
         self._loader: Loader | None = None
         self._terminal = False
@@ -157,13 +159,18 @@ class GatewayService(Service):
         :raise SystemExit: something is wrong; its text is one line.
         """
         with one_line():
-            self._start(self._registry or Registry.installed(self._settings.plugin_dirs))
+            make_prefix(self._settings.prefix)
+            self._lock = PrefixLock(self._settings.prefix)
+            try:
+                self._start(self._registry or Registry.installed(self._settings.plugin_dirs))
+            except BaseException:
+                self._lock.release()
+                raise
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's
 
     def _start(self, registry: Registry) -> None:
         settings = self._settings
         reactor = self._reactor
-        make_prefix(settings.prefix)
         gateway = Gateway(registry.algorithms, settings.router_flavor)
         self._store = store = open_store(settings, reactor)
         schema = make_schema(registry)
@@ -255,6 +262,8 @@ class GatewayService(Service):
             listener.abort()
         self._core.close()
         await self._store.close()
+        if self._lock is not None:
+            self._lock.release()
         signal.signal(signal.SIGHUP, self._before)
 
 
@@ -272,28 +281,6 @@ def has_terminal() -> bool:
     except OSError:
         return False
     return True
-
-
-def make_prefix(prefix: Path) -> None:
-    """The directory of everything the gateway keeps."""
-    try:
-        prefix.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StartupError(f"prefix: expected a directory we can write to, got {prefix}: {error.strerror}") from None
-
-
-def node_id(prefix: Path) -> str:
-    """The id of this node, the same after every restart."""
-    file = prefix / "kong.id"
-    try:
-        return str(uuid.UUID(file.read_text().strip()))
-    except (OSError, ValueError):
-        id = str(uuid.uuid4())
-    try:
-        file.write_text(id + "\n")
-    except OSError as error:
-        raise StartupError(f"prefix: expected a directory we can write to, got {file}: {error.strerror}") from None
-    return id
 
 
 def open_store(settings: Settings, reactor: Any, now: Callable[[], float] = time.time) -> IConfigStore:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from twisted_kong.errors import SettingsError
@@ -13,16 +14,24 @@ from twisted_kong.settings.declared import DECLARED, PROXY_OVERRIDES, Settings
 from twisted_kong.settings.values import MalformedError
 
 
-def load(path: str | None, environ: Mapping[str, str], overrides: Mapping[str, str]) -> Settings:
-    """The settings of the file ``path``, if there is one, under ``KONG_*`` of ``environ`` under ``overrides``.
+def load(
+    path: str | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, str],
+    others: Mapping[str, str] = MappingProxyType({}),
+) -> Settings:
+    """The settings of the file ``path``, if there is one; what comes later wins: ``KONG_*`` of ``environ``, ``others``,
+    ``overrides``.
 
-    ``overrides`` are named as settings are; messages call them by their option (``--proxy-listen``). An empty value
-    anywhere restores the default. Of a setting given twice in the file, the last one wins.
+    ``overrides`` and ``others`` are named as settings are; messages call those by their option (``--proxy-listen``),
+    these by ``--set``. An empty value anywhere restores the default. Of a setting given twice in the file, the last
+    one wins.
 
     :raise SettingsError: one line: where it stands, its name, what was expected, what came.
     """
     given = {one.name: one for one in _file(path)}
     given |= {one.name: one for one in _environment(environ)}
+    given |= {name: Given(name, text.strip(), "--set", f"--set {name}") for name, text in others.items()}
     given |= {one.name: one for one in _options(overrides)}
     values: dict[str, Any] = {}
     inert = []
