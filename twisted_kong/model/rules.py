@@ -148,7 +148,7 @@ def expand_url(whole: dict[str, Any], given: Values) -> None:
     found = _URL.match(given["url"])
     assert found  # every part is optional
     scheme, authority, path = found.groups()
-    host, port = _host_and_port(authority)
+    host, port = _as_written(authority)
     if port is None:
         port = 443 if scheme == "https" else 80
     whole.update(
@@ -156,7 +156,8 @@ def expand_url(whole: dict[str, Any], given: Values) -> None:
     )
 
 
-def _host_and_port(authority: str | None) -> tuple[str | None, int | str | None]:
+def _as_written(authority: str | None) -> tuple[str | None, int | str | None]:
+    """Host and port as they stand in a URL. Neither need be sound: what is not is refused as the field it became."""
     found = _AUTHORITY.fullmatch(authority or "")
     if not found:
         return authority, None

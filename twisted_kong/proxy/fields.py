@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 from twisted_kong.errors import ProxyError, RequestRefused
+from twisted_kong.routing.names import split_port
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELD = re.compile(rb"(" + TOKEN + rb"):[ \t]*+([^\x00-\x08\x0a-\x1f\x7f]*+)")
@@ -177,7 +178,7 @@ class RequestMeaning(Meaning):
         if len(hosts) != 1 and (minor == 1 or hosts):
             raise RequestRefused("no Host" if not hosts else "more than one Host")
         self.host = hosts[0] if hosts else b""
-        self.hostname = without_port(self.host)
+        self.hostname = split_port(self.host)[0]
         self.has_body = self.chunked or bool(self.length)
         self.claims = not _CLAIMS.isdisjoint(self.values)
 
@@ -233,10 +234,3 @@ class Memory(Generic[M]):
             elif field[: len(name)].lower() == name and field[len(name) : len(name) + 2] == b": ":
                 found.append(field[len(name) + 2 : -2])
         return found
-
-
-def without_port(host: bytes) -> bytes:
-    """The host of an authority."""
-    if b":" in host and not host.endswith(b"]"):
-        return host[: host.rindex(b":")]
-    return host

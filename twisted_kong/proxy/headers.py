@@ -28,8 +28,8 @@ from twisted_kong.proxy.fields import (
     Meaning,
     Memory,
     RequestMeaning,
-    without_port,
 )
+from twisted_kong.routing.names import split_port
 
 _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([^\x00-\x20#\x7f]+) HTTP/(\d\.\d)")
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
@@ -100,7 +100,7 @@ class RequestHead:
         if match is None or not _HOST.fullmatch(match[1]):
             raise RequestRefused("the request target is no path")
         self.host = match[1]
-        self.hostname = without_port(self.host)
+        self.hostname = split_port(self.host)[0]
         rest = match[2]
         return rest if rest.startswith(b"/") else b"/" + rest
 
