@@ -1,0 +1,285 @@
+"""The access log: what one line says, and the file it goes to.
+
+The formats are pure functions of a `Logged` exchange. Lines are gathered and written together, a second's worth or
+`BATCH` bytes at a time, so that a request costs its line and nothing else; what is gathered is written at the latest
+when the gateway stops. No line holds a body, a password or a key.
+"""
+
+from __future__ import annotations
+
+import binascii
+import json
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import localtime, strftime
+from typing import Any, NamedTuple, Protocol
+from urllib.parse import quote
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+log = Logger()
+
+BATCH = 65536
+"""Bytes that are written at once, whatever the time."""
+INTERVAL = 1.0
+"""Seconds that a line may wait."""
+
+
+class Try(NamedTuple):
+    """One attempt: on whom, when it began (seconds since the exchange did), how long it took to fail or to be
+    answered, and how it failed: ``None`` where it was answered."""
+
+    peer: str
+    began: float
+    took: float
+    failure: str | None
+
+
+class Logged(Protocol):
+    """What a line is made of."""
+
+    @property
+    def started(self) -> float:
+        """When the request came, in seconds since the epoch."""
+
+    @property
+    def ended(self) -> float:
+        """When the answer ended."""
+
+    @property
+    def address(self) -> str:
+        """The client's, empty for a UNIX socket."""
+
+    @property
+    def request_line(self) -> tuple[bytes, bytes, bytes]:
+        """Method, target and protocol, as they came."""
+
+    @property
+    def fields(self) -> bytes:
+        """The header lines of the request, ``Name: value`` and CRLF each."""
+
+    @property
+    def request_id(self) -> bytes:
+        """32 hexadecimal digits."""
+
+    @property
+    def status(self) -> int:
+        """What the client was told; 499 where it did not wait for it."""
+
+    @property
+    def sent(self) -> int:
+        """Bytes of the answer's body."""
+
+    @property
+    def tries(self) -> Sequence[Try]:
+        """The attempts, in order."""
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        """The service, the route and the upstream: the name of each, or its id; empty where there is none."""
+
+
+Format = Callable[[Logged], bytes]
+
+# -- formats ---------------------------------------------------------------------------------------------------
+
+_UNSAFE = re.compile(rb'[\x00-\x1f"\\\x7f-\xff]')
+_REMEMBERED = 4096
+
+
+def escaped(value: bytes) -> bytes:
+    r"""``value`` as nginx writes it: quotes, backslashes and what is no printable ASCII as ``\xHH``; empty as ``-``."""
+    return _UNSAFE.sub(lambda found: b"\\x%02X" % found[0][0], value) or b"-"
+
+
+class Combined:
+    """nginx's ``combined``, with Kong's ``kong_request_id`` behind it: one line for one exchange.
+
+    Clients send the same fields again and again, so what the line says of them is remembered.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, tuple[bytes, bytes, bytes]] = {}
+        self._second = -1
+        self._time = b""
+
+    def __call__(self, exchange: Logged) -> bytes:
+        fields = exchange.fields
+        known = self._known.get(fields)
+        if known is None:
+            known = self._look_at(fields)
+        user, referer, agent = known
+        method, target, protocol = exchange.request_line
+        second = int(exchange.ended)
+        if second != self._second:
+            self._second = second
+            self._time = strftime("%d/%b/%Y:%H:%M:%S %z", localtime(second)).encode()
+        return b'%b - %b [%b] "%b %b %b" %d %d "%b" "%b" kong_request_id: "%b"\n' % (
+            exchange.address.encode() or b"unix:",
+            user,
+            self._time,
+            method,
+            escaped(target) if _UNSAFE.search(target) else target,
+            protocol,
+            exchange.status,
+            exchange.sent,
+            referer,
+            agent,
+            exchange.request_id,
+        )
+
+    def _look_at(self, fields: bytes) -> tuple[bytes, bytes, bytes]:
+        known = (
+            escaped(_user(value_of(fields, b"authorization"))),
+            escaped(value_of(fields, b"referer")),
+            escaped(value_of(fields, b"user-agent")),
+        )
+        if len(fields) <= 2048:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            self._known[fields] = known
+        return known
+
+
+def structured(exchange: Logged) -> bytes:
+    """A line of JSON: everything that is known of one exchange.
+
+    Times are milliseconds, ``started_at`` since the epoch.
+    """
+    method, target, protocol = exchange.request_line
+    service, route, upstream = exchange.names
+    took = exchange.ended - exchange.started
+    document: dict[str, Any] = {
+        "started_at": round(exchange.started * 1000),
+        "client_ip": exchange.address or "unix:",
+        "request": {
+            "id": exchange.request_id.decode(),
+            "method": method.decode("latin-1"),
+            "uri": quote(target, safe="/?&=:;,@!$'()*+%[]~"),
+            "protocol": protocol.decode("latin-1"),
+            "referer": value_of(exchange.fields, b"referer").decode("latin-1") or None,
+            "user_agent": value_of(exchange.fields, b"user-agent").decode("latin-1") or None,
+        },
+        "response": {"status": exchange.status, "size": exchange.sent},
+        "latencies": {"request": round(took * 1000, 3)},
+        "service": service or None,
+        "route": route or None,
+        "upstream": upstream or None,
+        "tries": [
+            {
+                "peer": each.peer,
+                "began": round(each.began * 1000, 3),
+                "took": round(each.took * 1000, 3),
+                "failure": each.failure,
+            }
+            for each in exchange.tries
+        ],
+    }
+    return json.dumps(document, separators=(",", ":")).encode() + b"\n"
+
+
+def value_of(fields: bytes, name: bytes) -> bytes:
+    """The value of the first field ``name`` (lower case) in a block of header lines; empty without one."""
+    for line in fields.split(b"\r\n"):
+        spelled, _, value = line.partition(b": ")
+        if len(spelled) == len(name) and spelled.lower() == name:
+            return value
+    return b""
+
+
+def _user(authorization: bytes) -> bytes:
+    """Who a Basic ``Authorization`` names, without the password; empty for any other."""
+    scheme, _, credentials = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return b""
+    try:
+        user, colon, _ = binascii.a2b_base64(credentials.strip()).partition(b":")
+    except binascii.Error:
+        return b""
+    return user if colon else b""
+
+
+FORMATS: dict[str, Callable[[], Format]] = {"combined": Combined, "json": lambda: structured}
+"""By the name that ``proxy_access_log`` gives after the file."""
+
+# -- the file --------------------------------------------------------------------------------------------------
+
+
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+"""Never wait for whoever reads a pipe."""
+
+
+class AccessLog:
+    """Lines on their way to the file ``path``, which is appended to.
+
+    What cannot be written is lost, and told once until writing works again: a full disk must not stop traffic.
+
+    :raise OSError: the file cannot be opened.
+    """
+
+    def __init__(self, path: Path, format: Format, clock: IReactorTime) -> None:
+        self.path = path
+        self.lost = 0
+        """Lines that could not be written."""
+        self._format = format
+        self._clock = clock
+        self._lines: list[bytes] = []
+        self._size = 0
+        self._timer: IDelayedCall | None = None
+        self._failing = False
+        self._file = self._open()
+
+    def _open(self) -> int:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(self.path, _FLAGS, 0o640)
+
+    def record(self, exchange: Logged) -> None:
+        """``exchange`` has ended."""
+        line = self._format(exchange)
+        self._lines.append(line)
+        self._size += len(line)
+        if self._size >= BATCH:
+            self.flush()
+        elif self._timer is None:
+            self._timer = self._clock.callLater(INTERVAL, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what is gathered."""
+        lines, self._lines, self._size = self._lines, [], 0
+        data = b"".join(lines)
+        try:
+            while data:  # a disk that runs full takes a part first
+                data = data[os.write(self._file, data) :]
+        except OSError as error:
+            self.lost += data.count(b"\n")
+            if not self._failing:
+                log.error("{path} is not written: {reason}", path=self.path, reason=error.strerror)
+            self._failing = True
+        else:
+            self._failing = False
+
+    def reopen(self) -> None:
+        """Go on in a new file of the same name: somebody has moved the old one away. Without one, go on in the old."""
+        self.flush()
+        try:
+            file = self._open()
+        except OSError as error:
+            log.error("{path} cannot be opened again: {reason}", path=self.path, reason=error.strerror)
+            return
+        os.close(self._file)
+        self._file = file
+
+    def close(self) -> None:
+        """Write what is gathered and close."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.flush()
+        os.close(self._file)

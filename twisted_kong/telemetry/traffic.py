@@ -1,0 +1,124 @@
+"""What is counted of the traffic, by service and route, and how Prometheus is told.
+
+The names and labels are those of Kong's Prometheus plugin (3.9). Counting is on the path of every request, so it is
+integers in lists; `prometheus_client`, whose own counters cost more than the rest together, only writes them out. All
+label values come from the configuration, and what is no longer configured goes on being told until a restart, since a
+counter that vanishes looks like one that fell.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Sequence
+
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+GATEWAY_BUCKETS = (1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000)
+"""Upper bounds in milliseconds of the time spent in the gateway itself."""
+UPSTREAM_BUCKETS = (25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000)
+"""The same of the time that origins took, and of the whole."""
+
+
+class Histogram:
+    """How many values fell below which bound; values and ``bounds`` are milliseconds."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[int]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """``value`` has been seen once more."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Cumulative, as Prometheus has them: (bound, how many up to it)."""
+        total = 0
+        found: list[tuple[str, float]] = []
+        for bound, count in zip((*(f"{bound}.0" for bound in self.bounds), "+Inf"), self.counts, strict=True):
+            total += count
+            found.append((bound, total))
+        return found
+
+
+class RouteTraffic:
+    """What is counted of one route to one service; both empty for what matched none."""
+
+    __slots__ = ("gateway", "received", "requests", "sent", "total", "upstream")
+
+    def __init__(self) -> None:
+        self.requests: dict[tuple[int, bool], int] = {}
+        """By status, and whether an origin answered it."""
+        self.received = 0
+        self.sent = 0
+        """Bytes of bodies, from clients and to them."""
+        self.gateway = Histogram(GATEWAY_BUCKETS)
+        self.upstream = Histogram(UPSTREAM_BUCKETS)
+        self.total = Histogram(UPSTREAM_BUCKETS)
+
+    def record(self, status: int, upstream: float | None, total: float, received: int, sent: int) -> None:
+        """An exchange has ended after ``total`` seconds, ``upstream`` of them waiting for an origin that answered."""
+        key = (status, upstream is not None)
+        requests = self.requests
+        requests[key] = requests.get(key, 0) + 1
+        self.received += received
+        self.sent += sent
+        total *= 1000
+        self.total.observe(total)
+        if upstream is not None:
+            upstream *= 1000
+            self.upstream.observe(upstream)
+            self.gateway.observe(total - upstream)
+
+
+class Traffic(Collector):
+    """The counts of all routes."""
+
+    def __init__(self) -> None:
+        self._routes: dict[tuple[str, str], RouteTraffic] = {}
+
+    def of(self, service: str, route: str) -> RouteTraffic:
+        """The counts of a route, by the names (or ids) of its service and its own."""
+        found = self._routes.get((service, route))
+        if found is None:
+            found = self._routes[service, route] = RouteTraffic()
+        return found
+
+    def collect(self) -> Iterator[Metric]:
+        """Everything counted, for Prometheus."""
+        names = ["service", "route"]
+        requests = CounterMetricFamily(
+            "kong_http_requests",
+            "Requests, by the status that clients were told and who decided it.",
+            labels=[*names, "code", "source", "workspace", "consumer"],
+        )
+        bandwidth = CounterMetricFamily(
+            "kong_bandwidth_bytes",
+            "Bytes of bodies.",
+            labels=[*names, "direction", "workspace", "consumer"],
+        )
+        for (service, route), counted in self._routes.items():
+            for (status, answered), count in counted.requests.items():
+                source = "service" if answered else "kong"
+                requests.add_metric([service, route, str(status), source, "default", ""], count)
+            bandwidth.add_metric([service, route, "ingress", "default", ""], counted.received)
+            bandwidth.add_metric([service, route, "egress", "default", ""], counted.sent)
+        yield requests
+        yield bandwidth
+        yield self._latency("kong_kong_latency_ms", "Milliseconds spent in the gateway.", "gateway")
+        yield self._latency("kong_upstream_latency_ms", "Milliseconds until origins answered.", "upstream")
+        yield self._latency("kong_request_latency_ms", "Milliseconds from request to end of answer.", "total")
+
+    def _latency(self, name: str, meaning: str, kind: str) -> Metric:
+        family = HistogramMetricFamily(name, meaning, labels=["service", "route", "workspace"])
+        for labels, histogram in self._histograms(kind):
+            family.add_metric([*labels, "default"], histogram.buckets(), histogram.sum)
+        return family
+
+    def _histograms(self, kind: str) -> Iterable[tuple[tuple[str, str], Histogram]]:
+        for labels, counted in self._routes.items():
+            yield labels, getattr(counted, kind)
