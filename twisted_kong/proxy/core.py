@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from email.utils import formatdate
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -12,10 +13,12 @@ from twisted_kong.proxy import answers, keyauth
 from twisted_kong.proxy.forwarding import Client, ResponseTokens, Trust
 from twisted_kong.proxy.headers import RequestHead, RequestParser, ResponseParser
 from twisted_kong.proxy.pool import Pool
+from twisted_kong.proxy.recording import Recorder
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Settings
 from twisted_kong.tasks import Deadlines
+from twisted_kong.telemetry.traffic import Traffic
 
 if TYPE_CHECKING:
     from twisted_kong.routing.router import Match
@@ -24,11 +27,20 @@ if TYPE_CHECKING:
 class ProxyCore:
     """One proxy. ``exchanges`` counts the requests under way, ``requests`` all there ever were."""
 
-    def __init__(self, reactor: Any, settings: Settings, gateway: Gateway, names: Names, random: Random) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        gateway: Gateway,
+        names: Names,
+        random: Random,
+        recorder: Recorder | None = None,
+    ) -> None:
         self.reactor = reactor
-        self.seconds = reactor.seconds
+        self.seconds: Callable[[], float] = reactor.seconds
         self.gateway = gateway
         self.names = names
+        self.recorder = Recorder(Traffic()) if recorder is None else recorder
         self.deadlines = Deadlines(reactor)
         lines, size = settings.nginx_http_large_client_header_buffers
         self.request_parser = RequestParser(size, lines * size)

@@ -12,6 +12,7 @@ an attempt. Peers that were tried are tried again only when no other is left.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -43,34 +44,48 @@ from twisted_kong.proxy.upload import Upload
 from twisted_kong.proxy.wire import READ_SIZE
 from twisted_kong.runtime.balancer import Lease
 from twisted_kong.runtime.peers import Peer
+from twisted_kong.telemetry.accesslog import Try
 
 if TYPE_CHECKING:
     from twisted_kong.proxy.core import ProxyCore
+    from twisted_kong.routing.router import Match
 
 log = Logger()
 
 NOT_REPEATABLE = frozenset([b"POST", b"PATCH", b"LOCK"])
 """Methods that are never sent twice (nginx's list; RFC 9110 §9.2.2)."""
 
+CLIENT_GONE = 499
+"""The status of a request whose client did not wait for an answer (nginx's)."""
+
 DEFAULT_RETRIES = 5
 """Where a service's ``retries`` is null."""
 
 
 class Exchange:
-    """One request; see the module. ``consumer`` is who asks, where that was found out."""
+    """One request; see the module.
+
+    ``started`` is when it came, in seconds since the epoch; ``match`` its route, once that is known; ``consumer`` who
+    asks, where that was found out.
+    """
 
     consumer: Consumer | None = None
+    match: Match | None = None
     _picked = 0.0
     _latency = 0.0
     _status = 0  # of the answer, once it has begun
     _attempts = 0
     _tried: tuple[Peer, ...] = ()
     _lease: Lease | None = None
+    _peer: Peer  # of the latest lease
+    _began = 0.0  # the latest attempt
+    _failures: tuple[Try, ...] = ()  # of the attempts before
     _connection: UpstreamConnection | None = None
     _connecting: IConnector | Deferred[str] | None = None
     _upload: Upload | None = None
     _held = b""
     _received = 0
+    _sent = 0  # bytes of the answer's body
     _content_sent = 0
     _ended = False
 
@@ -80,7 +95,7 @@ class Exchange:
         self.head = head
         self.client = client
         self.request_id = core.new_request_id()
-        self._started = core.seconds()
+        self.started = core.seconds()
         self._body_ended = not head.meaning.has_body
 
     # -- the request -------------------------------------------------------------------------------------------
@@ -91,7 +106,7 @@ class Exchange:
         core.exchanges += 1
         head = self.head
         try:
-            self._match = match = core.match(head, self.client)
+            self.match = match = core.match(head, self.client)
             route = match.route
             if route.https_only and not came_by_https(head, self.client, route.api):
                 raise HttpsRequired(route.route.https_redirect_status_code, by_api=route.api is not None)
@@ -157,7 +172,7 @@ class Exchange:
     def client_gone(self) -> None:
         """Nobody waits for the answer any more."""
         if not self._ended:
-            self._end()
+            self._end(self._status or CLIENT_GONE)
             self._give_up()
 
     # -- attempts ----------------------------------------------------------------------------------------------
@@ -166,8 +181,9 @@ class Exchange:
         """Pick a peer and send it the request."""
         core = self.core
         try:
+            self._began = core.seconds()
             if not self._attempts:
-                self._picked = core.seconds()
+                self._picked = self._began
                 self._balancer, self._host_header = core.gateway.balancer(self._service)
             lease = self._balancer.lease(self._tried)
             if lease is None:
@@ -177,7 +193,8 @@ class Exchange:
             return
         self._attempts += 1
         self._lease = lease
-        self._connect(lease.peer)
+        self._peer = peer = lease.peer
+        self._connect(peer)
 
     def _connect(self, peer: Peer, *, fresh: bool = False) -> None:
         """Get a connection to ``peer``; ``fresh`` tells not to take one that has been used before."""
@@ -201,7 +218,7 @@ class Exchange:
         if not isinstance(error, ProxyError):
             why = "no answer in time" if isinstance(error, NameTimeout) else str(error)
             error = NameNotResolved(self._service.host, why)
-        self._log_failure(f"cannot be resolved: {error}")
+        self._log_failure(f"cannot be resolved: {error}", "dns")
         self._release(Outcome("tcp"))
         self._tried += (peer,)
         try:
@@ -211,7 +228,9 @@ class Exchange:
         except ProxyError as final:
             self.refuse(final)
             return
+        self._began = self.core.seconds()
         self._lease = lease
+        self._peer = lease.peer
         self._connect(lease.peer)
 
     def _dial(self, key: tuple[str, int], fresh: bool) -> None:
@@ -248,7 +267,8 @@ class Exchange:
     def _request_head(self) -> bytes:
         """The head for the peer leased."""
         head = self.head
-        match = self._match
+        match = self.match
+        assert match is not None
         if self._upload is not None:
             framing = b"Content-Length: %d\r\n" % self._upload.size
         elif head.meaning.length is not None:
@@ -279,11 +299,6 @@ class Exchange:
         if name is None:
             return peer.authority
         return name if peer.port == 80 else b"%b:%d" % (name, peer.port)
-
-    @property
-    def _peer(self) -> Peer:
-        assert self._lease is not None
-        return self._lease.peer
 
     def _send_upload(self, connection: UpstreamConnection, upload: Upload, head: bytes = b"") -> None:
         """Send the kept body, after ``head`` if there is one, for as long as the peer keeps up."""
@@ -316,10 +331,11 @@ class Exchange:
     def answered(self, head: ResponseHead, content: bytes, ended: bool) -> None:
         core = self.core
         self._status = head.status
+        self._sent = len(content)
         self._latency = latency = core.seconds() - self._picked
-        lines = head.passing + core.tokens.proxied(head, self.request_id, latency, self._picked - self._started)
-        if core.debug_allowed:
-            lines += core.debug_lines(self.head, self._match)
+        lines = head.passing + core.tokens.proxied(head, self.request_id, latency, self._picked - self.started)
+        if core.debug_allowed and self.match is not None:
+            lines += core.debug_lines(self.head, self.match)
         if ended:
             self._complete()
         downstream = self.downstream
@@ -328,6 +344,7 @@ class Exchange:
             self._hold_answer()
 
     def went_on(self, content: bytes, ended: bool) -> None:
+        self._sent += len(content)
         if ended:
             self._complete()
         downstream = self.downstream
@@ -338,7 +355,7 @@ class Exchange:
     def _complete(self) -> None:
         self._connection = None
         self._release(Outcome(None, self._status, self._latency))
-        self._end()
+        self._end(self._status)
 
     def _hold_answer(self) -> None:
         if self._connection is not None:
@@ -356,9 +373,9 @@ class Exchange:
         if self._ended or connection is None:
             return
         if self._status:
-            self._log_failure(f"broke off its answer: {reason}")
+            self._log_failure(f"broke off its answer: {reason}", failure)
             self._release(Outcome("tcp" if failure == "malformed" else failure, self._status))
-            self._end()
+            self._end(self._status)
             self.downstream.answer_broken()
             return
         streamed = self._upload is None and self.head.meaning.has_body
@@ -372,7 +389,7 @@ class Exchange:
         """The attempt is over without an answer: make another, or tell the client."""
         peer = self._peer
         retries = self._service.retries
-        self._log_failure(f"failed: {reason}")
+        self._log_failure(f"failed: {reason}", failure)
         self._release(Outcome("tcp" if failure == "malformed" else failure))
         if peer not in self._tried:
             self._tried += (peer,)
@@ -381,7 +398,9 @@ class Exchange:
         else:
             self.refuse(GatewayTimeout(reason) if failure == "timeout" else BadGateway(reason))
 
-    def _log_failure(self, what: str) -> None:
+    def _log_failure(self, what: str, failure: str) -> None:
+        """The latest attempt ended in ``failure``; ``what`` says it in words."""
+        self._failures += (Try(self._peer.address, self._began - self.started, self._lasted(), failure),)
         log.warn(
             "attempt {attempt} of {request_id} on {peer} of {name} {what}",
             attempt=self._attempts,
@@ -393,9 +412,9 @@ class Exchange:
 
     def refuse(self, error: ProxyError) -> None:
         """Tell the client ``error`` instead of an answer; a request under way to a peer is given up."""
-        self._end()
-        self._give_up()
         if self._status:
+            self._end(self._status)
+            self._give_up()
             self.downstream.answer_broken()
             return
         if isinstance(error, RequestRefused):
@@ -411,9 +430,12 @@ class Exchange:
         lines, body = core.made_up(error, self.head, self.request_id)
         now = core.seconds()
         if self._attempts and not error.decided:
-            lines += core.tokens.failed(self.request_id, now - self._picked, self._picked - self._started)
+            lines += core.tokens.failed(self.request_id, now - self._picked, self._picked - self.started)
         else:
-            lines += core.tokens.decided(self.request_id, now - self._started)
+            lines += core.tokens.decided(self.request_id, now - self.started)
+        self._sent = len(body)
+        self._end(error.status)
+        self._give_up()
         self.downstream.answer(error.status, b"", lines, len(body), body, True)
 
     def _give_up(self) -> None:
@@ -436,9 +458,28 @@ class Exchange:
         if lease is not None:
             lease.release(outcome)
 
-    def _end(self) -> None:
-        """The one exit."""
+    def _lasted(self) -> float:
+        """Seconds since the latest attempt began."""
+        return self.core.seconds() - self._began
+
+    def tries(self) -> Sequence[Try]:
+        """The attempts so far, in order; the last one is still under way, or has been answered."""
+        if not self._attempts or len(self._failures) >= self._attempts:
+            return self._failures
+        answered = self._picked + self._latency if self._status else self.core.seconds()
+        return *self._failures, Try(self._peer.address, self._began - self.started, answered - self._began, None)
+
+    @property
+    def destination(self) -> str:
+        """The upstream that attempts were made on, or the host where there is none; empty before the first."""
+        return self._balancer.name if self._attempts else ""
+
+    def _end(self, status: int) -> None:
+        """The one exit; the client has been told ``status``, or would have been."""
         self._ended = True
-        self.core.exchanges -= 1
+        core = self.core
+        core.exchanges -= 1
         if self._upload is not None:
             self._upload.close()
+        upstream = self._latency if self._status else None
+        core.recorder.ended(self, status, upstream, core.seconds(), self._received, self._sent)

@@ -1,0 +1,116 @@
+"""What becomes of an exchange that has ended: it is counted, and gets its line in the access log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from twisted.logger import Logger
+
+from twisted_kong.model.entities import Service
+from twisted_kong.proxy.headers import RequestHead
+from twisted_kong.telemetry.accesslog import AccessLog, Try
+from twisted_kong.telemetry.traffic import RouteTraffic, Traffic
+
+if TYPE_CHECKING:
+    from twisted_kong.proxy.exchange import Exchange
+    from twisted_kong.routing.candidates import CompiledRoute
+
+log = Logger()
+
+KNOWN_ROUTES = 16384
+"""How many routes are known by themselves; what goes beyond is found again by name."""
+
+
+class Record:
+    """An exchange as the access log sees it: see `twisted_kong.telemetry.accesslog.Logged`."""
+
+    __slots__ = ("_exchange", "ended", "sent", "status")
+
+    def __init__(self, exchange: Exchange, status: int, sent: int, ended: float) -> None:
+        self._exchange = exchange
+        self.status = status
+        self.sent = sent
+        self.ended = ended
+
+    @property
+    def started(self) -> float:
+        return self._exchange.started
+
+    @property
+    def address(self) -> str:
+        return self._exchange.client.address
+
+    @property
+    def request_line(self) -> tuple[bytes, bytes, bytes]:
+        head = self._exchange.head
+        return head.method, head.path + head.query, protocol(head)
+
+    @property
+    def fields(self) -> bytes:
+        return self._exchange.head.passing
+
+    @property
+    def request_id(self) -> bytes:
+        return self._exchange.request_id
+
+    @property
+    def tries(self) -> Sequence[Try]:
+        return self._exchange.tries()
+
+    @property
+    def names(self) -> tuple[str, str, str]:
+        match = self._exchange.match
+        if match is None:
+            return "", "", ""
+        return *_names(match.route, match.service), self._exchange.destination
+
+
+def protocol(head: RequestHead) -> bytes:
+    """The version of a request, as it came."""
+    return b"HTTP/1.1" if head.minor else b"HTTP/1.0"
+
+
+class Recorder:
+    """Hears of every exchange's end. Without an ``access_log`` they are only counted."""
+
+    def __init__(self, traffic: Traffic, access_log: AccessLog | None = None) -> None:
+        self.traffic = traffic
+        self.access_log = access_log
+        self._known: dict[CompiledRoute, tuple[Service | None, RouteTraffic]] = {}
+        self._unmatched = traffic.of("", "")
+
+    def ended(
+        self, exchange: Exchange, status: int, upstream: float | None, now: float, received: int, sent: int
+    ) -> None:
+        """``exchange`` ended at ``now`` with ``status`` and so many bytes of bodies.
+
+        ``upstream`` is how many seconds an origin took to answer, None where none did.
+        """
+        match = exchange.match
+        if match is None:
+            counted = self._unmatched
+        else:
+            known = self._known.get(match.route)
+            if known is not None and known[0] is match.service:
+                counted = known[1]
+            else:
+                counted = self._look_up(match.route, match.service)
+        counted.record(status, upstream, now - exchange.started, received, sent)
+        if self.access_log is not None:
+            with log.failuresHandled("writing the access log"):
+                self.access_log.record(Record(exchange, status, sent, now))
+
+    def _look_up(self, route: CompiledRoute, service: Service | None) -> RouteTraffic:
+        if len(self._known) >= KNOWN_ROUTES:
+            self._known.clear()
+        counted = self.traffic.of(*_names(route, service))
+        self._known[route] = service, counted
+        return counted
+
+
+def _names(route: CompiledRoute, service: Service | None) -> tuple[str, str]:
+    """The service and the route, by name where they have one; an api is both."""
+    if route.api is not None:
+        return route.api.name, route.api.name
+    return "" if service is None else service.name or service.id, route.route.name or route.route.id
