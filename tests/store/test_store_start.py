@@ -114,6 +114,27 @@ class StartupErrorTests(TestCase):
         assert "it contradicts itself" in await self.refusal(path)
 
 
+class PrivacyTests(TestCase):
+    """Who else may read the files."""
+
+    async def test_new_files_are_private(self) -> None:
+        """A database holds private keys: only its owner may read it, and what SQLite keeps beside it."""
+        path = a_path(self)
+        store = await a_store(self, path)
+        await store.apply(Change(puts=a_pair("orders")))
+        modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+        assert modes.keys() >= {path.name, f"{path.name}-wal", f"{path.name}-shm"}
+        assert set(modes.values()) == {0o600}
+
+    async def test_modes_of_others_are_theirs(self) -> None:
+        """A file that was there keeps the mode that somebody gave it."""
+        path = a_path(self)
+        path.touch(0o640)
+        path.chmod(0o640)
+        await a_store(self, path)
+        assert path.stat().st_mode & 0o777 == 0o640
+
+
 def modules_after(code: str, *arguments: str) -> set[str]:
     """What a fresh Python has imported after ``code``."""
     code += "\nimport sys; print(*sys.modules)"

@@ -114,12 +114,45 @@ def test_older_database(tmp_path: Path) -> None:
     assert found.services == {service.id: refers}
 
 
-def first_tables(connection: Connection) -> None:
-    """Take the first step only."""
+def test_older_log(tmp_path: Path) -> None:
+    """The secrets that an older version wrote to the log are gone after the migration, from all of the file; what else
+    it told is as it was, and the log is append-only again."""
+    path = tmp_path / "kong.db"
+    engine = make_engine(path)
+    documents = [
+        ("certificates", {"id": "1", "cert": "C", "key": "PRIVATE-1", "key_alt": "PRIVATE-2"}),
+        ("certificates", {"id": "2", "cert": "C", "key": "PRIVATE-3", "key_alt": None}),
+        ("keyauth_credentials", {"id": "3", "key": "PRIVATE-4"}),
+        ("services", {"id": "4", "key": "public"}),
+    ]
+    with engine.begin() as connection:
+        first_tables(connection, "0002")
+        for number, (collection, document) in enumerate(documents, 1):
+            connection.execute(
+                text("INSERT INTO changes VALUES (:id, 1.0, :id, 'put', :collection, 'x', :document)"),
+                {"id": number, "collection": collection, "document": json.dumps(document)},
+            )
+    with engine.begin() as connection:
+        migrations.migrate(connection)
+        found = [json.loads(one) for one in connection.scalars(text("SELECT document FROM changes ORDER BY id"))]
+        assert found == [
+            {"id": "1", "cert": "C", "key": "******", "key_alt": "******"},
+            {"id": "2", "cert": "C", "key": "******", "key_alt": None},
+            {"id": "3", "key": "******"},
+            {"id": "4", "key": "public"},
+        ]
+        with pytest.raises(DatabaseError, match="changes is append-only"):
+            connection.execute(text("UPDATE changes SET at = 2"))
+    engine.dispose()
+    assert b"PRIVATE" not in path.read_bytes()
+
+
+def first_tables(connection: Connection, step: str = "0001") -> None:
+    """Take the first step only, or all up to one."""
     config = Config()
     config.set_main_option("script_location", str(Path(migrations.__file__).parent))
     config.attributes["connection"] = connection
-    command.upgrade(config, "0001")
+    command.upgrade(config, step)
 
 
 def older(connection: Connection, *entities: Entity) -> None:
@@ -233,6 +266,40 @@ def test_log_is_append_only(connection: Connection, sql: str) -> None:
     with pytest.raises(DatabaseError, match="changes is append-only"):
         connection.execute(text(sql))
     assert connection.execute(text("SELECT * FROM changes")).all() == before
+
+
+# -- secrets ---------------------------------------------------------------------------------------------------
+
+
+def test_log_has_no_secrets(connection: Connection) -> None:
+    """The entity is kept with its secret, the log tells only that there was one."""
+    certificate = made(Certificate, 1, cert="C", key="PRIVATE-1")
+    credential = made(KeyauthCredential, 2, key="PRIVATE-2", consumer={"id": CONSUMER.id})
+    snapshot = put(connection, CONSUMER, certificate, credential)
+    log = connection.scalars(text("SELECT document FROM changes ORDER BY id")).all()
+    assert [json.loads(document).get("key") for document in log] == [None, "******", "******"]
+    assert json.loads(log[1]) == {**certificate.document(), "key": "******"}
+    found = rows.read(connection)
+    assert found.all("certificates") == snapshot.all("certificates")
+    assert found.all("keyauth_credentials") == snapshot.all("keyauth_credentials")
+
+
+def test_replaced_secrets_are_gone(tmp_path: Path) -> None:
+    """A secret that was replaced or deleted is nowhere in the file."""
+    path = tmp_path / "kong.db"
+    engine = make_engine(path)
+    one, two = (made(KeyauthCredential, n, key=f"PRIVATE-{n}" * 99, consumer={"id": CONSUMER.id}) for n in (1, 2))
+    before = EMPTY.with_change(Change((CONSUMER, one, two)))
+    change = Change((one.model_copy(update={"key": "public"}),), ((two.collection, two.id),))
+    with engine.begin() as connection:
+        migrations.migrate(connection)
+        rows.write(connection, Change((CONSUMER, one, two)), EMPTY, before, at=1.0)
+    with engine.begin() as connection:
+        rows.write(connection, change, before, before.with_change(change), at=2.0)
+    engine.dispose()
+    content = path.read_bytes()
+    assert b"public" in content
+    assert b"PRIVATE" not in content
 
 
 # -- what is read back -----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from twisted_kong.errors import SchemaViolation
-from twisted_kong.model.checks import REQUIRED, Auto, Between, OneOf, Spelling
+from twisted_kong.model.checks import REQUIRED, SECRET, Auto, Between, OneOf, Spelling
 from twisted_kong.model.entity import Entity
 from twisted_kong.model.records import Foreign, Record, Reference
 from twisted_kong.model.rules import Faults, Some, Values
@@ -50,7 +50,7 @@ class KeyauthCredential(Entity):
     unique = (("key",),)
 
     consumer: Annotated[Reference, Foreign("consumers", on_delete="cascade")]
-    key: Annotated[String, Auto(new_key)]
+    key: Annotated[String, Auto(new_key), SECRET]
     ttl: Annotated[Integer, Between(0, 100_000_000)] | None = None
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, Pub
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from twisted_kong.model.checks import Spelling
+from twisted_kong.model.checks import SECRET, Spelling
 from twisted_kong.model.entity import Entity
 from twisted_kong.model.records import Foreign, Reference
 from twisted_kong.model.rules import ENTITY, Faults, Together, Values
@@ -68,7 +68,7 @@ def _key_pem(text: str) -> str:
 
 
 Pem = Annotated[String, Spelling(_pem)]
-KeyPem = Annotated[String, Spelling(_key_pem)]
+KeyPem = Annotated[String, Spelling(_key_pem), SECRET]
 
 
 def _match(values: Values) -> Faults:

@@ -64,6 +64,14 @@ class Auto:
 
 
 @dataclass(frozen=True)
+class Secret:
+    """Metadata of a text that lets whoever has it in, or pass for us: it is kept where it is needed, and only there."""
+
+
+SECRET = Secret()
+
+
+@dataclass(frozen=True)
 class Stamp:
     """Metadata of a moment that we note ourselves: how the present, seconds since the epoch, is written."""
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Self
 from uuid import uuid4
 
 from twisted_kong.model import fields
-from twisted_kong.model.checks import Auto
+from twisted_kong.model.checks import SECRET, Auto
 from twisted_kong.model.records import Foreign, Record
 from twisted_kong.model.rules import Rule
 from twisted_kong.model.values import Id, Seconds, Set, Tag
@@ -38,6 +38,8 @@ class Entity(Record):
     null as often as it likes."""
     references: ClassVar[Mapping[str, Foreign]] = MappingProxyType({})
     """The fields that hold a `Reference`, read off their annotations."""
+    secrets: ClassVar[frozenset[str]] = frozenset()
+    """The fields that are secret, read off their annotations."""
     shorthands: ClassVar[tuple[str, ...]] = ()
     """Texts in the input that decide other fields, by `settle`."""
     rules: ClassVar[tuple[Rule, ...]] = ()
@@ -60,6 +62,7 @@ class Entity(Record):
                 if isinstance(brick, Foreign)
             }
         )
+        cls.secrets = frozenset(name for name, shape in fields.shapes(cls).items() if SECRET in shape.bricks)
         cls.segment = cls.__dict__.get("segment", getattr(cls, "collection", ""))
         cls.segment_below = cls.__dict__.get("segment_below", cls.segment)
 

@@ -20,6 +20,9 @@ from twisted_kong.model.entities import COLLECTIONS, Entity, Reference
 from twisted_kong.model.snapshot import EMPTY, Snapshot, diff
 from twisted_kong.store.tables import CHANGES, TABLES, UNIQUE_KEY, in_one_text
 
+HIDDEN = "******"
+"""What stands in the log for a secret."""
+
 
 class Last(NamedTuple):
     """The end of the log: the id of its last row, and the generation that row belongs to."""
@@ -78,6 +81,9 @@ class _Put(NamedTuple):
 
 
 def _entry(operation: str, id: int, entity: Entity, document: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """A row of the log, which is for ever: without the secrets, of which it tells only that they were there."""
+    if document is not None and entity.secrets:
+        document = {**document, **{name: HIDDEN for name in entity.secrets if document[name] is not None}}
     return {
         "id": id,
         "operation": operation,

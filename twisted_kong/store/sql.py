@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -38,6 +39,7 @@ PRAGMAS = (
     "journal_mode = WAL",
     "synchronous = FULL",  # WAL's own default may lose the last commits when the power fails
     "foreign_keys = ON",
+    "secure_delete = ON",  # a key that was replaced or deleted shall not lie in the file unseen
 )
 
 
@@ -75,6 +77,7 @@ class SqlStore:
 
         :raise StartupError: the file cannot be used: no access, not SQLite, damaged, or written by a newer version.
         """
+        make_private(path)
         engine = make_engine(path)
         snapshot = _load(engine, path)
         engine.dispose()  # SQLite's connections stay in the thread that made them
@@ -145,6 +148,13 @@ class SqlStore:
         with self._engine.begin() as connection:
             there = rows.read(connection)
         after(there, change)
+
+
+def make_private(path: Path) -> None:
+    """Let a file that is not there yet be one that only its owner may read: it will hold private keys. SQLite gives the
+    files beside it the same mode. What cannot be made is for SQLite to tell."""
+    with suppress(OSError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def make_engine(path: Path) -> Engine:

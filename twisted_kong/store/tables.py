@@ -51,7 +51,7 @@ CHANGES = Table(
     sqlite_autoincrement=True,
 )
 """Every write there ever was; triggers refuse to alter or remove any. ``at`` is seconds since the epoch; ``document``
-is what was put, null for a deletion."""
+is what was put, without its secrets; null for a deletion."""
 
 
 UNIQUE_KEY = "unique_key"
