@@ -60,9 +60,9 @@ def test_report() -> None:
     assert report.text().endswith("Resident memory: 100 MiB after the start, 110 MiB in the end")
     assert not report.missed
     assert json.loads(json.dumps(report.document()))["samples"] == {"GET it": [1, 2, 99]}
-    late = replace(report, startup=scale.STARTUP + 1)
+    late = replace(report, processor=scale.STARTUP + 1)
     assert late.missed
-    assert "1.9 s of processor MISSED" in late.text()
+    assert "6.0 s of processor MISSED" in late.text()
 
 
 @pytest.mark.parametrize(("samples", "failed"), [([9.0], False), ([11.0], True)])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from heapq import nsmallest
 from typing import NamedTuple
 
-from twisted_kong.model.entities import COLLECTIONS
+from twisted_kong.model.entities import COLLECTIONS, TargetEntry
 from twisted_kong.model.snapshot import Snapshot
 
 
@@ -24,7 +24,7 @@ def tagged(snapshot: Snapshot, tag: str | None = None, since: str = "", most: in
 
     Only entities count whose id is ``since`` or a later one, and of these only the first ``most``.
     """
-    first = sorted(bearer for collection in COLLECTIONS for bearer in _bearers(snapshot, collection, tag, since, most))
+    first = sorted(bearer for collection in _PLACES for bearer in _bearers(snapshot, collection, tag, since, most))
     return [
         Tagged(one, collection, id)
         for id, _, collection in first[:most]
@@ -39,11 +39,16 @@ def _bearers(
     """Who bears a tag: id, the place of its collection, which decides between equal ids, and its name."""
     rows = snapshot.all(collection)
     if tag is None:
-        ids = (id for id, entity in rows.items() if id >= since and entity.tags)
+        ids = (id for id, entity in rows.items() if entity.tags)
     else:
-        ids = (id for id, entity in rows.items() if id >= since and entity.tags and tag in entity.tags)
+        ids = (id for id, entity in rows.items() if entity.tags and tag in entity.tags)
     place = _PLACES[collection]
-    return ((id, place, collection) for id in (ids if most is None else nsmallest(most, ids)))
+    later = filter(since.__le__, ids)
+    return ((id, place, collection) for id in (later if most is None else nsmallest(most, later)))
 
 
-_PLACES = {collection: place for place, collection in enumerate(COLLECTIONS)}
+_PLACES = {
+    collection: place
+    for place, (collection, entity) in enumerate(COLLECTIONS.items())
+    if entity is not TargetEntry  # which nobody writes, and is as long as all targets several times over
+}
