@@ -219,6 +219,7 @@ def test_broken_components(desk: Desk, command: tuple[str, ...]) -> None:
     assert told == f"{file}: cannot be imported: ZeroDivisionError: division by zero (broken.py, line 1)\n"
 
 
-def test_check_of_the_resolver(desk: Desk) -> None:
+def test_check_of_names(desk: Desk) -> None:
     """A setting that names a component which is not there is told."""
-    assert desk.refused("check", dns_resolver_plugin="nope").startswith("dns_resolver_plugin: expected one of ")
+    for setting in ("dns_resolver_plugin", "algorithm_fallback"):
+        assert desk.refused("check", **{setting: "nope"}).startswith(f"{setting}: expected one of ")

@@ -381,6 +381,10 @@ class GatewayTests(TestCase):
             "kong-gateway: dns_resolver_plugin: expected one of system, got 'nope'"
         )
 
+    def test_unknown_fallback(self) -> None:
+        """So is an algorithm to fall back upon that does not exist."""
+        assert self.refusal(algorithm_fallback="nope").startswith("kong-gateway: algorithm_fallback: expected one of ")
+
     def test_broken_component(self) -> None:
         """A component that cannot be imported stops the start, and is named with its file."""
         file = put_drop_in(Path(self.prefix), "broken_at_start", "import nowhere")

@@ -253,6 +253,7 @@ def check(options: argparse.Namespace) -> None:
     settings = settings_of(options)
     registry = Registry.installed(settings.plugin_dirs)
     registry.resolver(settings.dns_resolver_plugin)
+    registry.fallback(settings.algorithm_fallback)
     if settings.declarative_config is not None:
         parsed(registry, text_of(settings.declarative_config), str(settings.declarative_config))
     elif settings.declarative_config_string is not None:

@@ -205,12 +205,13 @@ class ProxyError(GatewayError):
 
     ``status`` and ``message`` are what the client is told, the exception's text what the log is told. ``decided``
     tells what the gateway decides (nobody to ask) from what it fails at (a broken request or answer): Kong words
-    the two differently.
+    the two differently. ``logged`` is what the log has been told of already.
     """
 
     status = 500
     message = "An unexpected error occurred"
     decided = True
+    logged = False
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or self.message)

@@ -68,9 +68,17 @@ class Registry:
         :raise ComponentError: there is none of this name.
         """
         if name not in self.resolvers:
-            known = ", ".join(sorted(self.resolvers))
-            raise ComponentError(f"dns_resolver_plugin: expected one of {known}, got {name!r}")
+            raise ComponentError(f"dns_resolver_plugin: expected one of {_listed(self.resolvers)}, got {name!r}")
         return self.resolvers[name]
+
+    def fallback(self, name: str | None) -> str | None:
+        """The algorithm that ``algorithm_fallback`` names, if it names one.
+
+        :raise ComponentError: there is none of this name.
+        """
+        if name is not None and name not in self.algorithms:
+            raise ComponentError(f"algorithm_fallback: expected one of {_listed(self.algorithms)}, got {name!r}")
+        return name
 
     def _factories(self, kind: str) -> Mapping[str, Any]:
         return MappingProxyType({name: factory for name, (_, factory) in self._found[kind].items()})
@@ -101,6 +109,10 @@ def _verify(interface: type[Interface], factory: object, origin: str) -> None:
         raise ComponentError(
             f"{origin}: {_shown(factory)}: expected a name of up to 64 letters, digits and -._, got {name!r}"
         )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
 
 
 def _shown(factory: object) -> str:

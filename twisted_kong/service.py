@@ -46,6 +46,7 @@ from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.server import ProxyListener
 from twisted_kong.registry import Registry
 from twisted_kong.runtime.gateway import Gateway
+from twisted_kong.runtime.guard import Guards
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Listener, Settings, load
 from twisted_kong.store.declarative import NOTHING_LOADED, Loader, text_of
@@ -171,7 +172,9 @@ class GatewayService(Service):
     def _start(self, registry: Registry) -> None:
         settings = self._settings
         reactor = self._reactor
-        gateway = Gateway(registry.algorithms, settings.router_flavor)
+        guards = Guards(registry.components, reactor.seconds)
+        fallback = registry.fallback(settings.algorithm_fallback)
+        gateway = Gateway(registry.algorithms, settings.router_flavor, guards, fallback)
         self._store = store = open_store(settings, reactor)
         schema = make_schema(registry)
         if settings.database == "off":

@@ -17,7 +17,8 @@ from zope.interface.verify import verifyObject
 from twisted_kong.balancing.roundrobin import RoundRobin
 from twisted_kong.interfaces import IAlgorithm, IPeer
 from twisted_kong.model.traffic import Outcome, Pick
-from twisted_kong.runtime.balancer import Balancer, ComponentFailed
+from twisted_kong.runtime.balancer import Balancer
+from twisted_kong.runtime.guard import ComponentFailed
 from twisted_kong.runtime.peers import Peer, Peers
 from twisted_kong.testing import PlainPeer
 

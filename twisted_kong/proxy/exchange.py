@@ -419,7 +419,7 @@ class Exchange:
             return
         if isinstance(error, RequestRefused):
             self.downstream.close_after()
-        elif error.status >= 500 and not self._attempts:  # failed attempts have told already
+        elif error.status >= 500 and not self._attempts and not error.logged:  # failed attempts have told already
             log.warn(
                 "{request_id} is answered {status}: {reason}",
                 request_id=self.request_id.decode(),

@@ -26,6 +26,7 @@ from twisted_kong.proxy.forwarding import Client
 from twisted_kong.proxy.headers import RequestHead
 from twisted_kong.proxy.wire import READ_SIZE
 from twisted_kong.runtime.gateway import Gateway
+from twisted_kong.runtime.guard import Guards
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Settings
 from twisted_kong.tasks import Deadline
@@ -61,11 +62,13 @@ class ReverseProxyResource(Resource):
     ) -> ReverseProxyResource:
         """A proxy of its own under the configuration in ``store``, now and after every change.
 
-        :raise ComponentError: ``dns_resolver_plugin`` names none of the registry's resolvers.
+        :raise ComponentError: a setting names a component that the registry has not got.
         """
         settings = settings or Settings()
         factory = registry.resolver(settings.dns_resolver_plugin)
-        gateway = Gateway(registry.algorithms, settings.router_flavor)
+        guards = Guards(registry.components, reactor.seconds)
+        fallback = registry.fallback(settings.algorithm_fallback)
+        gateway = Gateway(registry.algorithms, settings.router_flavor, guards, fallback)
         gateway.apply(EMPTY, store.snapshot())
         store.subscribe(gateway.apply)
         names = Names(factory.build(reactor, settings), reactor)

@@ -4,20 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from twisted.logger import Logger
-
-from twisted_kong.errors import ProxyError
-from twisted_kong.interfaces import IAlgorithm, IPeer
+from twisted_kong.interfaces import IAlgorithm
 from twisted_kong.model.traffic import Outcome, Pick
+from twisted_kong.runtime.algorithms import guarded
 from twisted_kong.runtime.peers import Peer
 
-log = Logger()
-
 _FIRST_PICK = Pick()
-
-
-class ComponentFailed(ProxyError):
-    """A component broke its contract; the client is told nothing more than that."""
 
 
 class Lease:
@@ -41,13 +33,21 @@ class Balancer:
     """The peers of one destination under one algorithm. Outlives every change of its peers."""
 
     def __init__(self, name: str, algorithm: IAlgorithm) -> None:
+        self._algorithm = guarded(algorithm)
         self.name = name
         self.peers: Sequence[Peer] = ()
         self.checked = False
         """Whether the health of a peer counts."""
         self._weights: Sequence[tuple[Peer, int]] = ()
-        self._lent: frozenset[IPeer] = frozenset()
-        self._algorithm = algorithm
+
+    @property
+    def name(self) -> str:
+        """That of the upstream, or of the destination itself."""
+        return self._algorithm.name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._algorithm.name = name
 
     def update(self, peers: Sequence[Peer], *, checked: bool = False) -> None:
         """Lend these from now on: none of weight 0 and, where health is ``checked``, none that is not healthy."""
@@ -60,27 +60,18 @@ class Balancer:
         weights = [(peer, peer.weight) for peer in self.peers if peer.weight and (peer.healthy or not self.checked)]
         if weights != self._weights:
             self._weights = weights
-            self._lent = frozenset(peer for peer, _ in weights)
-            with log.failuresHandled("the algorithm of {name} failed to take its peers", name=self.name):
-                self._algorithm.update([peer for peer, _ in weights])
+            self._algorithm.update([peer for peer, _ in weights])
 
     def lease(self, tried: Collection[Peer] = (), key: bytes | None = None, *, again: bool = True) -> Lease | None:
         """A peer for the next attempt: one not in ``tried`` while there is any; None when there is no peer at all.
 
         Without ``again`` a peer in ``tried`` is as good as none.
 
-        :raise ComponentFailed: the algorithm raised or answered a stranger.
+        :raise ComponentFailed: the algorithm failed, and there is no other in its place.
         """
-        pick = Pick(key, tried) if tried or key is not None else _FIRST_PICK
-        try:
-            peer = self._algorithm.pick(pick)
-            if peer is None and tried and again:
-                peer = self._algorithm.pick(Pick(key))
-            if peer is not None and peer not in self._lent:
-                raise ValueError(f"{peer!r} is none of the peers it was given")
-        except Exception:
-            log.failure("the algorithm of {name} failed to pick", name=self.name)
-            raise ComponentFailed(f"the algorithm of {self.name} failed") from None
+        peer = self._algorithm.pick(Pick(key, tried) if tried or key is not None else _FIRST_PICK)
+        if peer is None and tried and again:
+            peer = self._algorithm.pick(Pick(key))
         if peer is None:
             return None
         peer.leases += 1  # type: ignore[attr-defined]  # what came out is what we put in: a Peer
@@ -89,7 +80,4 @@ class Balancer:
     def done(self, peer: Peer, outcome: Outcome) -> None:
         """A lease of ``peer`` has ended."""
         peer.leases -= 1
-        try:
-            self._algorithm.done(peer, outcome)
-        except Exception:
-            log.failure("the algorithm of {name} failed to take an outcome", name=self.name)
+        self._algorithm.done(peer, outcome)

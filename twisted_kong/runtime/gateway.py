@@ -9,28 +9,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from twisted.logger import Logger
-
-from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory
+from twisted_kong.interfaces import IAlgorithmFactory
 from twisted_kong.model.entities import Api, Service, Target, Upstream
 from twisted_kong.model.snapshot import EMPTY, Changed, Snapshot, diff
 from twisted_kong.routing.router import Router, compile_router
+from twisted_kong.runtime.algorithms import Algorithms
 from twisted_kong.runtime.balancer import Balancer
+from twisted_kong.runtime.guard import Guards
 from twisted_kong.runtime.peers import Peers
 from twisted_kong.runtime.reports import Report
 from twisted_kong.runtime.upstreams import LiveUpstream
-
-log = Logger()
-
-DIRECT = "round-robin"
-"""How requests are spread over the addresses of a service's host that is no upstream."""
 
 
 class Gateway:
     """What a request needs to know of the configuration."""
 
-    def __init__(self, algorithms: Mapping[str, IAlgorithmFactory], router_flavor: str) -> None:
-        self._algorithms = algorithms
+    def __init__(
+        self,
+        algorithms: Mapping[str, IAlgorithmFactory],
+        router_flavor: str,
+        guards: Guards | None = None,
+        fallback: str | None = None,
+    ) -> None:
+        """``guards`` tell of components that fail, ``fallback`` names the algorithm that picks for one that does."""
+        self._algorithms = Algorithms(algorithms, guards, fallback)
         self._flavor = router_flavor
         self._peers = Peers()
         self._upstreams: dict[str, LiveUpstream] = {}
@@ -51,7 +53,7 @@ class Gateway:
         key = (service.host, service.port)
         balancer = self._direct.get(key)
         if balancer is None:
-            balancer = self._direct[key] = Balancer(service.host, self._algorithms[DIRECT].build(_DIRECT_UPSTREAM))
+            balancer = self._direct[key] = Balancer(service.host, self._algorithms.make(_DIRECT_UPSTREAM))
             host = service.host.removeprefix("[").removesuffix("]")  # an IPv6 address may come in brackets
             balancer.update([self._peers.get("", host, service.port, 1)])
         return balancer, None
@@ -91,23 +93,10 @@ class Gateway:
             upstream = new.upstreams[entity.id]
             live = was.get(upstream.id)
             if live is None:
-                live = LiveUpstream(upstream, self._make_algorithm, self._peers)
+                live = LiveUpstream(upstream, self._algorithms.make, self._peers)
             else:
                 live.change(upstream)
             self._upstreams[upstream.name] = live
-
-    def _make_algorithm(self, upstream: Upstream) -> IAlgorithm:
-        """The upstream's algorithm; round-robin where it is not there or cannot be made."""
-        name, algorithm = upstream.name, upstream.algorithm
-        factory = self._algorithms.get(algorithm)
-        if factory is None:
-            log.warn("{name} has no algorithm {algorithm}: it is round-robin", name=name, algorithm=algorithm)
-        else:
-            with log.failuresHandled(
-                "making {algorithm} for {name}, which is round-robin", name=name, algorithm=algorithm
-            ):
-                return factory.build(upstream)
-        return self._algorithms[DIRECT].build(upstream)
 
     def _forget_direct(self, snapshot: Snapshot) -> None:
         """Destinations no service and no api names any more."""
@@ -119,3 +108,4 @@ class Gateway:
 
 
 _DIRECT_UPSTREAM = Upstream(id="00000000-0000-4000-8000-000000000000", name="direct", created_at=1, updated_at=1)
+"""Whose algorithm spreads requests over the addresses of a service's host that is no upstream."""

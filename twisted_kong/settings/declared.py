@@ -193,6 +193,12 @@ class Settings:
     plugin_dirs: tuple[Path, ...] = setting(
         values.listed(values.path), "", "Directories of drop-in components, modules of Python. Ours, not Kong's."
     )
+    algorithm_fallback: str | None = setting(
+        values.optional(values.token),
+        "",
+        "Name of the algorithm that picks where an upstream's own fails; without one the answer is 500. "
+        "Ours, not Kong's.",
+    )
     dns_resolver_plugin: str = setting(
         values.token, "system", "Name of the component that resolves names. Ours, not Kong's."
     )
