@@ -246,7 +246,7 @@ class GatewayTests(TestCase):
     async def test_serves_without_a_database(self) -> None:
         """With ``database = off`` what the Admin API is told is in force at once."""
         await self.serves("off")
-        assert sorted(os.listdir(self.prefix)) == ["kong.id", "kong.lock"]
+        assert sorted(os.listdir(self.prefix)) == ["kong.id", "kong.lock", "logs"]
 
     async def test_serves_with_sqlite(self) -> None:
         """So it is with a database, which is below the prefix."""

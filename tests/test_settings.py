@@ -467,6 +467,7 @@ def test_an_everyday_file(conf: Conf) -> None:
     assert replace(settings, inert=()) == replace(
         Settings(),
         prefix=Path("/tmp/gateway"),
+        proxy_access_log=None,
         proxy_listen=(Listener("127.0.0.1", 9000),),
         admin_listen=(Listener("127.0.0.1", 9001),),
         dns_resolver=(("127.0.0.1", 1),),

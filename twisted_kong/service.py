@@ -21,6 +21,7 @@ from random import Random
 from types import FrameType
 from typing import Any, TypeVar
 
+from prometheus_client import CollectorRegistry, ProcessCollector
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
@@ -33,6 +34,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 from twisted.python.failure import Failure
 
+from twisted_kong import VERSION
 from twisted_kong.admin.node import Node
 from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.site import make_admin_site
@@ -43,6 +45,7 @@ from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import EMPTY
 from twisted_kong.prefix import PrefixLock, make_prefix, node_id
 from twisted_kong.proxy.core import ProxyCore
+from twisted_kong.proxy.recording import Recorder
 from twisted_kong.proxy.server import ProxyListener
 from twisted_kong.registry import Registry
 from twisted_kong.runtime.gateway import Gateway
@@ -52,6 +55,9 @@ from twisted_kong.settings import Listener, Settings, load
 from twisted_kong.store.declarative import NOTHING_LOADED, Loader, text_of
 from twisted_kong.store.memory import MemoryStore
 from twisted_kong.tasks import detach
+from twisted_kong.telemetry.accesslog import FORMATS, AccessLog
+from twisted_kong.telemetry.node import NodeMetrics
+from twisted_kong.telemetry.traffic import Traffic
 
 T = TypeVar("T")
 
@@ -147,6 +153,7 @@ class GatewayService(Service):
         self._lock: PrefixLock | None = None
         self._store: IConfigStore
         self._loader: Loader | None = None
+        self._access_log: AccessLog | None = None
         self._terminal = False
         self._before: Any = signal.SIG_DFL
         self._core: ProxyCore
@@ -184,12 +191,18 @@ class GatewayService(Service):
         store.subscribe(gateway.apply)
         resolver = registry.resolver(settings.dns_resolver_plugin)
         names = Names(resolver.build(reactor, settings), reactor)
-        self._core = ProxyCore(reactor, settings, gateway, names, Random())
-        node = Node(
-            node_id(settings.prefix), settings, self._connections, self._configuration_hash, registry.components
-        )
+        traffic = Traffic()
+        self._access_log = open_access_log(settings, reactor)
+        self._core = ProxyCore(reactor, settings, gateway, names, Random(), Recorder(traffic, self._access_log))
+        id = node_id(settings.prefix)
+        metrics = CollectorRegistry()
+        for collector in (NodeMetrics(id, VERSION, self._connections), traffic):
+            metrics.register(collector)
+        ProcessCollector(registry=metrics)
+        node = Node(id, settings, self._connections, self._configuration_hash, registry.components, metrics)
         self._admin = make_admin_site(store, schema, node, gateway, self._loader, now=time.time, reactor=reactor)
         self._before = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
+        signal.signal(signal.SIGUSR1, self._rotated)
         self._terminal = self._before != signal.SIG_IGN and has_terminal()
         for listener in settings.proxy_listen:
             proxy = ProxyListener(self._core, settings)
@@ -235,6 +248,11 @@ class GatewayService(Service):
         else:
             self._reactor.callFromThread(lambda: detach(self._reload(), "reading the configuration anew"))
 
+    def _rotated(self, number: int, frame: FrameType | None) -> None:
+        """SIGUSR1 came: somebody has moved the log away."""
+        if self._access_log is not None:
+            self._reactor.callFromThread(self._access_log.reopen)
+
     async def _reload(self) -> None:
         """Read the configuration anew. What cannot be read leaves the one there is in force."""
         if not self.running:
@@ -265,6 +283,10 @@ class GatewayService(Service):
             listener.abort()
         self._core.close()
         await self._store.close()
+        if self._access_log is not None:
+            await deferLater(self._reactor, 0)  # what was aborted ends in the next turn, and has a line as well
+            self._access_log.close()
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
         if self._lock is not None:
             self._lock.release()
         signal.signal(signal.SIGHUP, self._before)
@@ -293,6 +315,18 @@ def open_store(settings: Settings, reactor: Any, now: Callable[[], float] = time
     from twisted_kong.store.sql import SqlStore  # SQLAlchemy is slow to import, and nobody needs it without a database
 
     return SqlStore.open(database_file(settings), reactor=reactor, now=now)
+
+
+def open_access_log(settings: Settings, reactor: Any) -> AccessLog | None:
+    """The access log that the settings ask for."""
+    wanted = settings.proxy_access_log
+    if wanted is None:
+        return None
+    path = settings.prefix / wanted.path
+    try:
+        return AccessLog(path, FORMATS[wanted.format](), reactor)
+    except OSError as error:
+        raise StartupError(f"proxy_access_log: expected a file to write to, got {path}: {error.strerror}") from None
 
 
 def database_file(settings: Settings) -> Path:

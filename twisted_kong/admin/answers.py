@@ -13,10 +13,14 @@ from twisted_kong.errors import AdminError
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status and a document to send as JSON; text is sent as it stands, None is an empty body."""
+    """A status and a document to send as JSON; text is sent as it stands, None is an empty body.
+
+    ``media_type`` is that of text, where it is not plain.
+    """
 
     status: int
     document: dict[str, Any] | str | None = None
+    media_type: str = "text/plain; charset=utf-8"
 
 
 EMPTY = Answer(204)

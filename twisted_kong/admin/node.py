@@ -12,10 +12,11 @@ import re
 import resource
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+from prometheus_client import CollectorRegistry
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_kong import KONG_VERSION, VERSION
@@ -42,7 +43,7 @@ class Node:
 
     ``connections`` counts, by Kong's names, the connections and requests of all listeners. ``configuration_hash`` is
     asked only without a database: 32 hexadecimal digits, zeros while nothing was loaded. ``components`` are all that
-    are installed, at work or not.
+    are installed, at work or not; ``metrics`` is all that is measured.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Node:
     connections: Callable[[], Mapping[str, int]]
     configuration_hash: Callable[[], str] = lambda: "0" * 32
     components: Sequence[Component] = ()
+    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
 
 
 class Root(Endpoint):

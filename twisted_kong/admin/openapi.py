@@ -21,6 +21,7 @@ from twisted_kong.admin.collections import Collection, Item, Listing, Parent
 from twisted_kong.admin.declarative import Config
 from twisted_kong.admin.health import Switch, UpstreamHealth
 from twisted_kong.admin.legacy import Apis, OldEndpoint, OneApi
+from twisted_kong.admin.metrics import Metrics
 from twisted_kong.admin.node import Cluster, Components, Endpoints, Robots, Root, Status
 from twisted_kong.admin.openapi_schemas import ANYTHING, COUNT, TEXT, Json, page, required_object
 from twisted_kong.admin.paging import MAX_SIZE
@@ -278,7 +279,7 @@ def _(endpoint: Endpoints) -> Operations:
 
 
 @operations.register
-def _(endpoint: Robots) -> Operations:
+def _(endpoint: Robots | Metrics) -> Operations:
     return {"GET": Operation(TEXT, media="text/plain")}
 
 

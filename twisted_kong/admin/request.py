@@ -23,7 +23,6 @@ from twisted_kong.admin.answers import Answer, Refused
 
 SERVER = f"kong/{VERSION}"
 JSON = "application/json; charset=utf-8"
-TEXT = "text/plain; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,7 @@ class AdminRequest(Request):
                 body = b""
             case str() as text:
                 body = text.encode()
-                self.put_header("Content-Type", TEXT)
+                self.put_header("Content-Type", answer.media_type)
             case document:
                 body = codec.encode(document)
                 self.put_header("Content-Type", JSON)

@@ -10,6 +10,7 @@ from twisted_kong.admin import access, certificates, collections, health, legacy
 from twisted_kong.admin.configuration import Configuration
 from twisted_kong.admin.declarative import Config, ReadOnly, ReadOnlyConfiguration
 from twisted_kong.admin.health import Balancers
+from twisted_kong.admin.metrics import Metrics
 from twisted_kong.admin.node import Cluster, Components, Endpoints, Node, Robots, Root, Status
 from twisted_kong.admin.openapi import OpenApi
 from twisted_kong.admin.request import AdminSite
@@ -57,6 +58,7 @@ def endpoints(
         "/": Root(node, configuration, reactor),
         "/status": Status(node),
         "/components": Components(node),
+        "/metrics": Metrics(node.metrics),
         "/cluster": Cluster(node),
         "/config": Config(loader),
     }

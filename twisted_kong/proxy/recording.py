@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from twisted_kong.model.entities import Service
 from twisted_kong.proxy.headers import RequestHead
-from twisted_kong.telemetry.accesslog import AccessLog, Try
+from twisted_kong.telemetry.accesslog import AccessLog, Logged, Try, escaped
 from twisted_kong.telemetry.traffic import RouteTraffic, Traffic
 
 if TYPE_CHECKING:
@@ -66,6 +66,36 @@ class Record:
         return *_names(match.route, match.service), self._exchange.destination
 
 
+class Unreadable:
+    """A request whose head could not be read, as the access log sees it."""
+
+    __slots__ = (
+        "address",
+        "ended",
+        "fields",
+        "names",
+        "request_id",
+        "request_line",
+        "sent",
+        "started",
+        "status",
+        "tries",
+    )
+
+    def __init__(self, address: str, beginning: bytes, request_id: bytes, status: int, sent: int, now: float) -> None:
+        first = beginning.split(b"\n", 1)[0].rstrip(b"\r").split(b" ", 2)
+        method, target, version = (escaped(part) for part in (*first, b"", b"")[:3])
+        self.request_line = method, target, version
+        self.address = address
+        self.fields = b""
+        self.request_id = request_id
+        self.status = status
+        self.sent = sent
+        self.started = self.ended = now
+        self.tries: Sequence[Try] = ()
+        self.names = "", "", ""
+
+
 def protocol(head: RequestHead) -> bytes:
     """The version of a request, as it came."""
     return b"HTTP/1.1" if head.minor else b"HTTP/1.0"
@@ -98,8 +128,17 @@ class Recorder:
                 counted = self._look_up(match.route, match.service)
         counted.record(status, upstream, now - exchange.started, received, sent)
         if self.access_log is not None:
+            self._write(Record(exchange, status, sent, now))
+
+    def refused(self, unreadable: Unreadable) -> None:
+        """A request was refused before it could be read."""
+        self._unmatched.record(unreadable.status, None, 0.0, 0, unreadable.sent)
+        self._write(unreadable)
+
+    def _write(self, logged: Logged) -> None:
+        if self.access_log is not None:
             with log.failuresHandled("writing the access log"):
-                self.access_log.record(Record(exchange, status, sent, now))
+                self.access_log.record(logged)
 
     def _look_up(self, route: CompiledRoute, service: Service | None) -> RouteTraffic:
         if len(self._known) >= KNOWN_ROUTES:

@@ -19,6 +19,7 @@ from twisted_kong.proxy.exchange import Exchange
 from twisted_kong.proxy.forwarding import Client
 from twisted_kong.proxy.framing import LAST_CHUNK, Body, ChunkedBody, MalformedBody, SizedBody, chunk
 from twisted_kong.proxy.headers import RequestHead, has_bare_line_feed
+from twisted_kong.proxy.recording import Unreadable
 from twisted_kong.proxy.wire import READ_SIZE, Wire
 from twisted_kong.settings import Settings
 from twisted_kong.tasks import Deadline
@@ -27,6 +28,10 @@ _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _NO_CONTENT = frozenset([204, 304])
 LINGER = 5.0
 """Seconds a refused client may still send, so that it gets to read why (nginx's ``lingering_timeout``)."""
+
+
+BEGINNING = 2048
+"""Bytes of a request that could not be read that may be told."""
 
 
 class ServerDeadlines:
@@ -289,6 +294,10 @@ class ServerConnection(Wire):
         self.send(
             b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\nConnection: close\r\n\r\n%b"
             % (error.status, _REASONS[error.status], lines, len(body), body)
+        )
+        beginning = self._buffer[:BEGINNING]
+        core.recorder.refused(
+            Unreadable(self._client.address, beginning, request_id, error.status, len(body), core.seconds())
         )
         self._linger()
 

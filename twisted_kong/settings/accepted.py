@@ -16,7 +16,7 @@ _POSTGRES = """
 
 _WHY: Mapping[str, str] = {
     "there is one log, and `twistd` says where it goes": """
-        proxy_access_log proxy_error_log proxy_stream_access_log proxy_stream_error_log admin_access_log
+        proxy_error_log proxy_stream_access_log proxy_stream_error_log admin_access_log
         admin_error_log status_access_log status_error_log admin_gui_access_log admin_gui_error_log""",
     "nothing is ever reported to anybody": "anonymous_reports",
     "a write that has been answered is in force": """

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from twisted_kong.settings import values
 from twisted_kong.settings.listeners import Listener, served_listeners
-from twisted_kong.settings.values import Parser, TrustedPeers
+from twisted_kong.settings.values import LogFile, Parser, TrustedPeers
 
 T = TypeVar("T")
 
@@ -69,6 +69,13 @@ class Settings:
         "notice",
         f"Least level that is logged: {', '.join(_LOG_LEVELS)}.",
         "everything goes to twistd's log",
+    )
+
+    proxy_access_log: LogFile | None = setting(
+        values.access_log,
+        "logs/access.log",
+        "File, from `prefix`, that has a line for every request, or `off`; then perhaps `combined` (nginx's format with"
+        " Kong's request id, the default) or `json`. SIGUSR1 opens it anew.",
     )
 
     # -- listening

@@ -57,6 +57,17 @@ class TrustedPeers:
     unix: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LogFile:
+    """A file to log to, from the prefix where it is relative, and the name of the format of its lines."""
+
+    path: Path
+    format: str
+
+
+LOG_FORMATS = ("combined", "json")
+
+
 # -- Kong's ----------------------------------------------------------------------------------------------------
 
 
@@ -87,6 +98,19 @@ def path(text: str) -> Path:
     if not text or "\0" in text:
         raise MalformedError("a path")
     return Path(text).absolute()
+
+
+def access_log(text: str) -> LogFile | None:
+    """A file and perhaps a format; None for ``off``."""
+    if text == "off":
+        return None
+    expected = f"off, or a file and perhaps one of the formats {' and '.join(LOG_FORMATS)}"
+    file, *formats = text.split() or [""]
+    if "\0" in text or len(formats) > 1 or any(name not in LOG_FORMATS for name in formats):
+        raise MalformedError(expected)
+    if file.startswith("syslog:"):
+        raise MalformedError(expected, reason="nothing is sent to syslog by this version")
+    return LogFile(Path(file), formats[0] if formats else LOG_FORMATS[0])
 
 
 def token(text: str) -> str:

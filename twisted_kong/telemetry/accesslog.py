@@ -230,6 +230,7 @@ class AccessLog:
         self._size = 0
         self._timer: IDelayedCall | None = None
         self._failing = False
+        self._closed = False
         self._file = self._open()
 
     def _open(self) -> int:
@@ -237,7 +238,9 @@ class AccessLog:
         return os.open(self.path, _FLAGS, 0o640)
 
     def record(self, exchange: Logged) -> None:
-        """``exchange`` has ended."""
+        """``exchange`` has ended. After `close` nobody hears of it."""
+        if self._closed:
+            return
         line = self._format(exchange)
         self._lines.append(line)
         self._size += len(line)
@@ -267,6 +270,8 @@ class AccessLog:
 
     def reopen(self) -> None:
         """Go on in a new file of the same name: somebody has moved the old one away. Without one, go on in the old."""
+        if self._closed:
+            return
         self.flush()
         try:
             file = self._open()
@@ -278,6 +283,7 @@ class AccessLog:
 
     def close(self) -> None:
         """Write what is gathered and close."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
