@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Generic, TypeVar
+from itertools import filterfalse
+from typing import Generic, TypeVar, cast
 
 from twisted_kong.errors import ProxyError, RequestRefused
 from twisted_kong.routing.names import split_port
@@ -31,17 +32,22 @@ KNOWN_MEANING_SIZE = 512
 class Special(bytes):
     """A field that the gateway itself has to look at; as bytes, what is passed on of it at once: nothing.
 
-    ``name`` is in lower case, ``value`` without surrounding blanks, ``line`` the line it was.
+    ``name`` is in lower case, ``value`` without surrounding blanks; ``size`` are the bytes of its line, ``remembered``
+    says that the same line is this very object the next time. Compared by identity.
     """
 
     name: bytes
     value: bytes
-    line: bytes
+    size: int
+    remembered: bool
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
-def _make_special(name: bytes, value: bytes, line: bytes) -> Special:
+def _make_special(name: bytes, value: bytes, size: int) -> Special:
     special = Special()
-    special.name, special.value, special.line = name, value, line
+    special.name, special.value, special.size, special.remembered = name, value, size, size <= KNOWN_LINE_SIZE
     return special
 
 
@@ -61,6 +67,7 @@ class KnownLines(dict[bytes, bytes]):
         super().__init__()
         self._special = special
         self._rules = rules
+        self._watched = special | rules.keys()
         self._refuse = refuse
 
     def __missing__(self, line: bytes) -> bytes:
@@ -68,21 +75,22 @@ class KnownLines(dict[bytes, bytes]):
         if match is None:
             raise self._refuse("a header line that is no field")
         spelled, value = match.groups()
-        name = spelled.lower()
         value = value.rstrip(b" \t")
-        rule = self._rules.get(name)
-        passed = value if rule is None else rule(value)
-        if passed is None:
-            raise self._refuse(f"the value of {name.decode()} is malformed")
-        if name in self._special:
-            known: bytes = _make_special(name, value, line)
-        else:
-            known = b"%b: %b\r\n" % (spelled, passed)
+        name = spelled.lower()
+        known = self._look_at(name, spelled, value, line) if name in self._watched else b"%b: %b\r\n" % (spelled, value)
         if len(line) <= KNOWN_LINE_SIZE:
             if len(self) >= KNOWN_LINES:
                 self.clear()
             self[line] = known
         return known
+
+    def _look_at(self, name: bytes, spelled: bytes, value: bytes, line: bytes) -> bytes:
+        """What is passed on of a field that is special, or has a rule, or both."""
+        rule = self._rules.get(name)
+        passed = value if rule is None else rule(value)
+        if passed is None:
+            raise self._refuse(f"the value of {name.decode()} is malformed")
+        return _make_special(name, value, len(line)) if name in self._special else b"%b: %b\r\n" % (spelled, passed)
 
 
 CONNECTION_BOUND = frozenset(
@@ -197,29 +205,29 @@ class Memory(Generic[M]):
         refuse: Callable[[str], ProxyError],
     ) -> None:
         self._known = KnownLines(special, rules, refuse)
+        self._passed = self._known.__getitem__
         self._meanings: tuple[dict[tuple[bytes, ...], M], ...] = ({}, {})  # by minor version
         self._meaning = meaning
         self._refuse = refuse
 
     def read(self, lines: list[bytes], minor: int) -> tuple[bytes, M]:
         """The block of lines that are passed on, and what the others mean."""
-        fields = list(map(self._known.__getitem__, lines))
-        key = tuple([field.line for field in fields if field.__class__ is Special])
-        meaning = self._meanings[minor].get(key)
+        fields = list(map(self._passed, lines))
+        special = tuple(filterfalse(None, fields))  # no other field is empty
+        meaning = self._meanings[minor].get(special)
         if meaning is None:
-            meaning = self._work_out(key, fields, minor)
+            meaning = self._work_out(cast("tuple[Special, ...]", special), minor)
         if meaning.dropped:
             fields = [field for field in fields if field.partition(b":")[0].lower() not in meaning.dropped]
         return b"".join(fields), meaning
 
-    def _work_out(self, key: tuple[bytes, ...], fields: list[bytes], minor: int) -> M:
-        special = [field for field in fields if isinstance(field, Special)]
+    def _work_out(self, special: tuple[Special, ...], minor: int) -> M:
         meaning = self._meaning(special, minor, self._refuse)
-        if sum(map(len, key)) <= KNOWN_MEANING_SIZE:
+        if sum(field.size for field in special) <= KNOWN_MEANING_SIZE and all(field.remembered for field in special):
             meanings = self._meanings[minor]
             if len(meanings) >= KNOWN_LINES:
                 meanings.clear()
-            meanings[key] = meaning
+            meanings[special] = meaning
             meaning.remembered = True
         return meaning
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from twisted_kong.errors import (
     BadGateway,
@@ -70,6 +71,16 @@ _RESPONSE_SPECIAL = CONNECTION_BOUND | {
 }
 
 
+class RequestLine(NamedTuple):
+    """A request's first line: ``path`` as it came, ``query`` with its question mark, ``host`` where it names one."""
+
+    method: bytes
+    path: bytes
+    query: bytes
+    minor: int
+    host: bytes | None
+
+
 class RequestHead:
     """A request's head.
 
@@ -79,30 +90,18 @@ class RequestHead:
 
     __slots__ = ("_lines", "_memory", "host", "hostname", "meaning", "method", "minor", "passing", "path", "query")
 
-    def __init__(
-        self, method: bytes, target: bytes, minor: int, lines: list[bytes], memory: Memory[RequestMeaning]
-    ) -> None:
-        self.method = method
-        self.minor = minor
+    def __init__(self, first: RequestLine, lines: list[bytes], memory: Memory[RequestMeaning]) -> None:
+        self.method, self.path, self.query, self.minor, host = first
         self._lines = lines
         self._memory = memory
-        self.passing, self.meaning = memory.read(lines, minor)
-        self.host = self.meaning.host
-        self.hostname = self.meaning.hostname
-        if target[0] != 0x2F:
-            target = self._read_absolute_form(target)
-        self.path, question, query = target.partition(b"?")
-        self.query = question + query
-
-    def _read_absolute_form(self, target: bytes) -> bytes:
-        """``http://host/path``: its authority takes the place of Host (RFC 9112 §3.2.2)."""
-        match = _ABSOLUTE.fullmatch(target)
-        if match is None or not _HOST.fullmatch(match[1]):
-            raise RequestRefused("the request target is no path")
-        self.host = match[1]
-        self.hostname = split_port(self.host)[0]
-        rest = match[2]
-        return rest if rest.startswith(b"/") else b"/" + rest
+        self.passing, meaning = memory.read(lines, self.minor)
+        self.meaning = meaning
+        if host is None:
+            self.host = meaning.host
+            self.hostname = meaning.hostname
+        else:  # it takes the place of Host (RFC 9112 §3.2.2)
+            self.host = host
+            self.hostname = split_port(host)[0]
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of the field ``name`` (lower case), in order."""
@@ -133,6 +132,7 @@ class RequestParser:
             RequestMeaning,
             _refuse_request,
         )
+        self._first_lines: dict[bytes, RequestLine] = {}
 
     def parse(self, head: bytes) -> RequestHead:
         """The head before the empty line.
@@ -143,7 +143,10 @@ class RequestParser:
         first = lines.pop(0)
         if len(head) > self.line_limit:
             self.check_size(first, lines, len(head))
-        match = _REQUEST_LINE.fullmatch(first)
+        return RequestHead(self._first_lines.get(first) or self._read_first_line(first), lines, self._memory)
+
+    def _read_first_line(self, line: bytes) -> RequestLine:
+        match = _REQUEST_LINE.fullmatch(line)
         if match is None:
             raise RequestRefused("the request line is malformed")
         method, target, version = match.groups()
@@ -152,7 +155,14 @@ class RequestParser:
         minor = _MINOR.get(version)
         if minor is None:
             raise VersionNotSupported(f"HTTP/{version.decode()}")
-        return RequestHead(method, target, minor, lines, self._memory)
+        host, target = (None, target) if target[0] == 0x2F else _read_absolute_form(target)
+        path, question, query = target.partition(b"?")
+        read = RequestLine(method, path, question + query, minor, host)
+        if len(line) <= KNOWN_LINE_SIZE:
+            if len(self._first_lines) >= KNOWN_LINES:
+                self._first_lines.clear()
+            self._first_lines[line] = read
+        return read
 
     def check_size(self, first: bytes, lines: Iterable[bytes], size: int) -> None:
         """Refuse a head, or the beginning of one, that is too large already."""
@@ -165,6 +175,15 @@ class RequestParser:
 def _only(pattern: re.Pattern[bytes]) -> Callable[[bytes], bytes | None]:
     """The rule that a value must look like ``pattern``."""
     return lambda value: value if pattern.fullmatch(value) else None
+
+
+def _read_absolute_form(target: bytes) -> tuple[bytes, bytes]:
+    """The authority and the rest of ``http://host/path``."""
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None or not _HOST.fullmatch(match[1]):
+        raise RequestRefused("the request target is no path")
+    rest = match[2]
+    return match[1], rest if rest.startswith(b"/") else b"/" + rest
 
 
 _NOT_RELAYED = frozenset([b"TRACE", b"CONNECT"])
