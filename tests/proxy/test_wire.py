@@ -23,6 +23,7 @@ from twisted.trial.unittest import TestCase
 from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.server import ProxyListener
 from twisted_kong.proxy.wire import READ_SIZE, Wire
+from twisted_kong.tasks import Deadlines
 
 PATTERN = bytes(range(256)) * 4096
 """A MiB."""
@@ -31,7 +32,8 @@ PATTERN = bytes(range(256)) * 4096
 class Recorder(Wire):
     """A wire that notes what happens to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, deadlines: Deadlines) -> None:
+        super().__init__(deadlines)
         self.made: Deferred[None] = Deferred()
         self.lost: list[Failure] = []
         self.received = b""
@@ -91,7 +93,7 @@ class Sockets(TestCase):
 
     async def a_wire(self, buffer: int | None = None) -> tuple[Recorder, socket.socket]:
         """A wire, and the socket at its other end."""
-        wire = Recorder()
+        wire = Recorder(Deadlines(self.reactor))
         far = self.connect(self.listen(lambda: wire), buffer)
         await wire.made
         wire.transport.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)

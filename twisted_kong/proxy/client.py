@@ -19,7 +19,7 @@ from twisted_kong.model.entities import Timeouts
 from twisted_kong.proxy.framing import Body, ChunkedBody, MalformedBody, SizedBody, UnsizedBody
 from twisted_kong.proxy.headers import ResponseHead, ResponseParser, has_bare_line_feed
 from twisted_kong.proxy.wire import Wire
-from twisted_kong.tasks import Deadline, Deadlines
+from twisted_kong.tasks import Deadlines
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IConnector
@@ -57,10 +57,10 @@ class UpstreamConnection(Wire):
     def __init__(
         self, key: Hashable, pool: Pool, deadlines: Deadlines, parser: ResponseParser, attempt: Attempt
     ) -> None:
+        super().__init__(deadlines)
         self.key = key
         self.requests = 0
         self._pool = pool
-        self._deadlines = deadlines
         self._parser = parser
         self._attempt: Attempt | None = attempt
         self._head_only = False
@@ -85,7 +85,7 @@ class UpstreamConnection(Wire):
         self._uploading = not ended
         self.send(data)
         if self.congested:
-            self.arm(self._deadlines.of(self._timeouts.write))
+            self.arm(self._timeouts.write)
         else:
             self._await_answer()
 
@@ -94,7 +94,7 @@ class UpstreamConnection(Wire):
         if self._uploading or self._paused:
             self.disarm()
         else:
-            self.arm(self._deadlines.of(self._timeouts.read))
+            self.arm(self._timeouts.read)
 
     def leave(self) -> None:
         """The attempt is no longer interested; the connection cannot be used again."""
@@ -185,7 +185,7 @@ class UpstreamConnection(Wire):
             raise BadGateway("the status line is malformed")
         self._buffer = data
         if not self._uploading:
-            self.arm(self._deadlines.of(self._timeouts.read))
+            self.arm(self._timeouts.read)
 
     def _begin_body(self, head: ResponseHead, rest: bytes) -> None:
         meaning = head.meaning
@@ -214,7 +214,7 @@ class UpstreamConnection(Wire):
             return
         self._body = body
         if not self._uploading:
-            self.arm(self._deadlines.of(self._timeouts.read))
+            self.arm(self._timeouts.read)
         attempt.answered(head, content, False)
 
     def _read_body(self, data: bytes) -> None:
@@ -232,7 +232,7 @@ class UpstreamConnection(Wire):
             attempt.went_on(content, True)
         else:
             if not self._uploading:
-                self.arm(self._deadlines.of(self._timeouts.read))
+                self.arm(self._timeouts.read)
             if content:
                 attempt.went_on(content, False)
 
@@ -265,15 +265,14 @@ class UpstreamConnection(Wire):
         else:
             self._await_answer()
 
-    def timed_out(self, deadline: Deadline) -> None:
-        self._deadline = None
+    def timed_out(self) -> None:
         if self._attempt is None:
             self._pool.forget(self)
             self.close()
         elif self.congested:
-            self._fail("timeout", f"nothing could be written for {deadline.seconds} s")
+            self._fail("timeout", f"nothing could be written for {self._timeouts.write} s")
         else:
-            self._fail("timeout", f"nothing came for {deadline.seconds} s")
+            self._fail("timeout", f"nothing came for {self._timeouts.read} s")
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         super().connectionLost(reason)

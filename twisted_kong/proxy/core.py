@@ -49,7 +49,7 @@ class ProxyCore:
         self.pool = Pool(
             settings.upstream_keepalive_pool_size,
             settings.upstream_keepalive_max_requests,
-            self.deadlines.of(idle) if (idle := settings.upstream_keepalive_idle_timeout) else None,
+            settings.upstream_keepalive_idle_timeout or None,
         )
         self.tokens = ResponseTokens(settings.headers)
         self.tell_request_id = bool(settings.headers_upstream)

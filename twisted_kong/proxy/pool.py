@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from twisted_kong.proxy.client import UpstreamConnection
-from twisted_kong.tasks import Deadline
 
 
 class Pool:
     """Idle connections by key.
 
     ``size`` bounds the idle ones of each key, 0 keeps none; ``max_requests`` how many requests a connection
-    carries, 0 for no end; ``idle`` how long one may wait, None for ever.
+    carries, 0 for no end; ``idle`` how many seconds one may wait, None for ever.
     """
 
-    def __init__(self, size: int, max_requests: int, idle: Deadline | None) -> None:
+    def __init__(self, size: int, max_requests: int, idle: float | None) -> None:
         self._size = size
         self._max_requests = max_requests
         self._idle = idle

@@ -29,7 +29,7 @@ from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Settings
-from twisted_kong.tasks import Deadline
+from twisted_kong.tasks import Waiter
 
 if TYPE_CHECKING:
     from twisted_kong.registry import Registry
@@ -54,7 +54,7 @@ class ReverseProxyResource(Resource):
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self.core = core
         self._port_maps = settings.port_maps
-        self._send = core.deadlines.of(settings.nginx_http_send_timeout)
+        self._send = settings.nginx_http_send_timeout
 
     @classmethod
     def from_store(
@@ -100,16 +100,17 @@ class ReverseProxyResource(Resource):
 
 
 @implementer(IPushProducer)
-class SiteDownstream:
+class SiteDownstream(Waiter):
     """One request of a site, as its exchange sees it: a `twisted_kong.proxy.downstream.Downstream`.
 
-    It is the producer of the answer for the site's transport. A client that does not take the answer for as long as
-    ``send`` says is cut off.
+    It is the producer of the answer for the site's transport. A client that does not take the answer for ``send``
+    seconds is cut off.
     """
 
     congested = False
 
-    def __init__(self, request: Request, core: ProxyCore, send: Deadline) -> None:
+    def __init__(self, request: Request, core: ProxyCore, send: float) -> None:
+        super().__init__(core.deadlines)
         self._request = request
         self._core = core
         self._send = send
@@ -142,7 +143,7 @@ class SiteDownstream:
     def _rest(self) -> None:
         """There is nothing more to do, neither now nor later."""
         self._body = None
-        self._send.stop(self)
+        self._deadlines.forget(self)
 
     # -- the body ----------------------------------------------------------------------------------------------
 
@@ -235,10 +236,10 @@ class SiteDownstream:
 
     def pauseProducing(self) -> None:
         self.congested = True
-        self._send.start(self)
+        self.arm(self._send)
 
     def resumeProducing(self) -> None:
-        self._send.stop(self)
+        self.disarm()
         if self.congested:
             self.congested = False
             if self._exchange is not None:
@@ -247,6 +248,6 @@ class SiteDownstream:
     def stopProducing(self) -> None:
         self.congested = True
 
-    def timed_out(self, deadline: Deadline) -> None:
+    def timed_out(self) -> None:
         """The client has taken nothing for too long."""
         self._abort()

@@ -22,7 +22,6 @@ from twisted_kong.proxy.headers import RequestHead, has_bare_line_feed
 from twisted_kong.proxy.recording import Unreadable
 from twisted_kong.proxy.wire import READ_SIZE, Wire
 from twisted_kong.settings import Settings
-from twisted_kong.tasks import Deadline
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _NO_CONTENT = frozenset([204, 304])
@@ -34,16 +33,14 @@ BEGINNING = 2048
 """Bytes of a request that could not be read that may be told."""
 
 
-class ServerDeadlines:
-    """How long a connection may wait for what, and how many requests it may carry."""
+class Patience:
+    """How many seconds a connection waits for what, and how many requests it may carry."""
 
-    def __init__(self, core: ProxyCore, settings: Settings) -> None:
-        of = core.deadlines.of
-        self.head = of(settings.nginx_http_client_header_timeout)
-        self.body = of(settings.nginx_http_client_body_timeout)
-        self.send = of(settings.nginx_http_send_timeout)
-        self.idle = of(settings.nginx_http_keepalive_timeout)
-        self.linger = of(LINGER)
+    def __init__(self, settings: Settings) -> None:
+        self.head = settings.nginx_http_client_header_timeout
+        self.body = settings.nginx_http_client_body_timeout
+        self.send = settings.nginx_http_send_timeout
+        self.idle = settings.nginx_http_keepalive_timeout
         self.requests = settings.nginx_http_keepalive_requests if settings.nginx_http_keepalive_timeout else 1
 
 
@@ -51,9 +48,10 @@ class ServerConnection(Wire):
     """One connection of a client."""
 
     def __init__(self, listener: ProxyListener) -> None:
+        super().__init__(listener.core.deadlines)
         self._listener = listener
         self._core = listener.core
-        self._deadlines = listener.deadlines
+        self._patience = listener.patience
         self._client: Client  # set once the transport is there
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None
@@ -74,7 +72,7 @@ class ServerConnection(Wire):
     def connectionMade(self) -> None:
         super().connectionMade()
         self._client = self._listener.joined(self)
-        self.arm(self._deadlines.head)
+        self.arm(self._patience.head)
 
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
@@ -132,19 +130,19 @@ class ServerConnection(Wire):
             first, *lines = data.split(b"\r\n")
             parser.check_size(first, lines, len(data))
         if not self._scanned:
-            self.arm(self._deadlines.head)
+            self.arm(self._patience.head)
         self._scanned = len(data)
 
     def _begin(self, head: RequestHead) -> None:
         meaning = head.meaning
         self._requests += 1
         self._head = head
-        self._keep = meaning.persistent and self._requests < self._deadlines.requests and not self._listener.draining
+        self._keep = meaning.persistent and self._requests < self._patience.requests and not self._listener.draining
         self._chunking = False
         if meaning.has_body:
             self._body = ChunkedBody() if meaning.length is None else SizedBody(meaning.length)
             self._expecting = head.minor == 1 and (meaning.value(b"expect") or b"").lower() == b"100-continue"
-            self.arm(self._deadlines.body)
+            self.arm(self._patience.body)
             self.resume()  # the pipeline may have filled up, but this body has to come
         self._exchange = exchange = Exchange(self._core, self, head, self._client)
         exchange.start()
@@ -165,7 +163,7 @@ class ServerConnection(Wire):
         exchange = self._exchange
         if not body.ended:
             if not self._paused:
-                self.arm(self._deadlines.body)
+                self.arm(self._patience.body)
             if content and exchange is not None:
                 exchange.body_received(content)
             return
@@ -202,7 +200,7 @@ class ServerConnection(Wire):
         else:
             self.resume()
             if self._body is not None:
-                self.arm(self._deadlines.body)
+                self.arm(self._patience.body)
 
     def answer(self, status: int, reason: bytes, lines: bytes, length: int | None, content: bytes, ended: bool) -> None:
         head = self._head
@@ -258,7 +256,7 @@ class ServerConnection(Wire):
 
     def _wrote(self, ended: bool) -> None:
         if self.congested:
-            self.arm(self._deadlines.send)
+            self.arm(self._patience.send)
         if ended:
             self._finish()
 
@@ -269,7 +267,7 @@ class ServerConnection(Wire):
             self._linger()
         elif self._body is not None:
             self.resume()  # the rest of a body nobody wants is read and dropped
-            self.arm(self._deadlines.body)
+            self.arm(self._patience.body)
         elif self._buffer:
             if not self._reading:
                 self._read()
@@ -281,7 +279,7 @@ class ServerConnection(Wire):
         if not self.congested:
             if self._paused:
                 self.resume()
-            self.arm(self._deadlines.idle)
+            self.arm(self._patience.idle)
 
     # -- the end -----------------------------------------------------------------------------------------------
 
@@ -316,7 +314,7 @@ class ServerConnection(Wire):
 
     def _end_answers(self) -> None:
         """Everything has been written: say so, and give the client a while to read it."""
-        self.arm(self._deadlines.linger)
+        self.arm(LINGER)
         self.transport.loseWriteConnection()
 
     def close_idle(self) -> None:
@@ -334,7 +332,7 @@ class ServerConnection(Wire):
                 self._end_answers()
             return
         if self._body is not None:
-            self.arm(self._deadlines.body)
+            self.arm(self._patience.body)
         if self._exchange is not None:
             self._exchange.drained()
         elif self._buffer:
@@ -342,9 +340,8 @@ class ServerConnection(Wire):
         elif self._body is None:
             self._rest()
 
-    def timed_out(self, deadline: Deadline) -> None:
+    def timed_out(self) -> None:
         """Which deadline it was follows from what the connection is doing."""
-        self._deadline = None
         if self.congested:
             self.abort()
         elif self._closing:
@@ -352,9 +349,9 @@ class ServerConnection(Wire):
         elif self._exchange is not None and self._body is None:
             pass  # nothing is expected of the client: it waits for us
         elif self._body is not None:
-            self._spoilt(RequestTimedOut(f"nothing of the body came for {deadline.seconds} s"))
+            self._spoilt(RequestTimedOut(f"nothing of the body came for {self._patience.body} s"))
         elif self._buffer:
-            self._refuse(RequestTimedOut(f"no complete head within {deadline.seconds} s"))
+            self._refuse(RequestTimedOut(f"no complete head within {self._patience.head} s"))
         else:
             self._closing = True
             self.close()
@@ -378,7 +375,7 @@ class ProxyListener(ServerFactory):
 
     def __init__(self, core: ProxyCore, settings: Settings, scheme: bytes = b"http") -> None:
         self.core = core
-        self.deadlines = ServerDeadlines(core, settings)
+        self.patience = Patience(settings)
         self.draining = False
         self.accepted = 0
         self.connections: set[ServerConnection] = set()

@@ -18,7 +18,7 @@ from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twisted_kong.tasks import Deadline
+from twisted_kong.tasks import Deadlines, Waiter
 
 READ_SIZE = 131072
 """Bytes read from a socket at once."""
@@ -61,14 +61,16 @@ class _Flow:
         self._wire.congested = True
 
 
-class Wire(Protocol):
+class Wire(Waiter, Protocol):
     """One connection of the proxy."""
 
     transport: Any  # an ITransport that is an IConsumer and an IPushProducer as well; no interface says all three
-    congested = False
-    _socket: socket.socket | None = None
-    _deadline: Deadline | None = None
-    _paused = False
+
+    def __init__(self, deadlines: Deadlines) -> None:
+        super().__init__(deadlines)
+        self.congested = False
+        self._paused = False
+        self._socket: socket.socket | None = None  # where it can be written to at once
 
     def connectionMade(self) -> None:
         transport = self.transport
@@ -80,7 +82,7 @@ class Wire(Protocol):
             transport.registerProducer(_Flow(self), True)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        self.disarm()
+        self._deadlines.forget(self)
         self._socket = None
 
     # -- writing -----------------------------------------------------------------------------------------------
@@ -132,22 +134,3 @@ class Wire(Protocol):
     def abort(self) -> None:
         """Close now, dropping what has not been written."""
         self.transport.abortConnection()
-
-    # -- time --------------------------------------------------------------------------------------------------
-
-    def arm(self, deadline: Deadline) -> None:
-        """Call `timed_out` unless `disarm` or another `arm` comes first."""
-        if self._deadline is not None and self._deadline is not deadline:
-            self._deadline.stop(self)
-        self._deadline = deadline
-        deadline.start(self)
-
-    def disarm(self) -> None:
-        """Stop waiting."""
-        if self._deadline is not None:
-            self._deadline.stop(self)
-            self._deadline = None
-
-    def timed_out(self, deadline: Deadline) -> None:
-        """The armed deadline has passed."""
-        raise NotImplementedError
