@@ -311,16 +311,37 @@ class NoPeerLeft(ProxyError):
     decided = False
 
 
-class NameNotFound(ProxyError):
+class NameFailure(ProxyError):
+    """A name has no address, as far as anybody knows; ``reason`` is told where targets are listed.
+
+    ``asked`` are the questions that found it out, each as `twisted_kong.model.traffic.Asked` has it.
+    """
+
+    def __init__(self, reason: str, asked: tuple[tuple[str, str, str, str], ...] = (), words: str = "") -> None:
+        self.reason = reason
+        self.asked = asked
+        super().__init__(words)
+
+
+class NameNotFound(NameFailure):
+    """The name does not exist; or, where it is ``empty``, it does and has no address. The rest is Kong's words."""
+
     status, message = 503, "name resolution failed"
 
+    def __init__(
+        self, reason: str | None = None, asked: tuple[tuple[str, str, str, str], ...] = (), *, empty: bool = False
+    ) -> None:
+        self.empty = empty
+        kongs = "dns client error: 101 empty record received" if empty else "dns server error: 3 name error"
+        super().__init__(reason or kongs, asked, reason or "")
 
-class NameNotResolved(ProxyError):
-    """The name server failed, which says nothing of the name."""
 
-    def __init__(self, host: str, reason: str) -> None:
+class NameNotResolved(NameFailure):
+    """Nobody could tell, which says nothing of the name."""
+
+    def __init__(self, host: str, reason: str, asked: tuple[tuple[str, str, str, str], ...] = ()) -> None:
         self.message = f"failed the initial dns/balancer resolve for '{host}' with: {reason}"
-        super().__init__(self.message)
+        super().__init__(reason, asked, self.message)
 
 
 class BadGateway(ProxyError):

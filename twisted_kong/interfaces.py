@@ -48,14 +48,24 @@ class IAlgorithmFactory(IPlugin):
 
 
 class IResolver(Interface):
-    """Finds the addresses of a name. It need not cache: the core does."""
+    """Finds the addresses of a name. It need not cache, share questions or try again: the core does."""
 
     def resolve(name: str) -> Awaitable[Answer]:
-        """The addresses of ``name``.
+        """The addresses of ``name``, which is in lower case. Some of them may be names: see `Address`.
 
         :raise twisted_kong.errors.NameNotFound: the name does not exist or has no address.
-        :raise twisted_kong.errors.NameNotResolved: nobody could tell.
+        :raise twisted_kong.errors.NameNotResolved: nobody could tell; the last answer serves on.
         """
+
+
+class IHostResolver(IResolver):
+    """A resolver that finds the names in its own answers in a way of their own: by their address records alone.
+
+    Of any other resolver they are asked with `resolve`.
+    """
+
+    def resolve_host(name: str) -> Awaitable[Answer]:
+        """As `resolve`, for a ``name`` that was a host in an answer; its addresses are IP addresses."""
 
 
 class IResolverFactory(IPlugin):

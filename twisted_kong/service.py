@@ -50,7 +50,7 @@ from twisted_kong.proxy.server import ProxyListener
 from twisted_kong.registry import Registry
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
-from twisted_kong.runtime.names import Names
+from twisted_kong.runtime.names import Names, make_names
 from twisted_kong.settings import Listener, Settings, load
 from twisted_kong.store.declarative import NOTHING_LOADED, Loader, text_of
 from twisted_kong.store.memory import MemoryStore
@@ -157,6 +157,7 @@ class GatewayService(Service):
         self._terminal = False
         self._before: Any = signal.SIG_DFL
         self._core: ProxyCore
+        self._names: Names
         self._admin: AdminSite
         self._listeners: list[ProxyListener] = []
         self._ports: list[IListeningPort] = []
@@ -181,7 +182,8 @@ class GatewayService(Service):
         reactor = self._reactor
         guards = Guards(registry.components, reactor.seconds)
         fallback = registry.fallback(settings.algorithm_fallback)
-        gateway = Gateway(registry.algorithms, settings.router_flavor, guards, fallback)
+        self._names = names = make_names(reactor, settings, registry.resolver(settings.dns_resolver_plugin))
+        gateway = Gateway(registry.algorithms, settings.router_flavor, names, guards, fallback)
         self._store = store = open_store(settings, reactor)
         schema = make_schema(registry)
         if settings.database == "off":
@@ -189,8 +191,6 @@ class GatewayService(Service):
             at_once(Deferred.fromCoroutine(load_declared(self._loader, settings)))
         gateway.apply(EMPTY, store.snapshot())
         store.subscribe(gateway.apply)
-        resolver = registry.resolver(settings.dns_resolver_plugin)
-        names = Names(resolver.build(reactor, settings), reactor)
         traffic = Traffic()
         self._access_log = open_access_log(settings, reactor)
         self._core = ProxyCore(reactor, settings, gateway, names, Random(), Recorder(traffic, self._access_log))
@@ -282,6 +282,7 @@ class GatewayService(Service):
         for listener in self._listeners:
             listener.abort()
         self._core.close()
+        self._names.close()
         await self._store.close()
         if self._access_log is not None:
             await deferLater(self._reactor, 0)  # what was aborted ends in the next turn, and has a line as well

@@ -10,7 +10,7 @@ then the behaviour that the gateway relies on; assign it to a name in a test mod
 from __future__ import annotations
 
 import zlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TypeVar
 
 from twisted.internet.defer import Deferred
@@ -18,13 +18,13 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from twisted_kong.errors import AdminError, ForeignKeyViolation, StillReferenced, UniqueViolation
-from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory, IConfigStore, IPeer
+from twisted_kong.errors import AdminError, ForeignKeyViolation, NameNotFound, StillReferenced, UniqueViolation
+from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory, IConfigStore, IPeer, IResolver
 from twisted_kong.model.changes import Change
 from twisted_kong.model.entities import Entity, Route, Service, Target, Upstream
 from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import Snapshot, diff
-from twisted_kong.model.traffic import Outcome, Pick
+from twisted_kong.model.traffic import Address, Answer, Outcome, Pick
 
 T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
@@ -233,6 +233,22 @@ def config_store_contract(make_store: Callable[[TestCase], Awaitable[IConfigStor
             self.assertEqual(olds, (before, *news[:-1]))
 
     return ConfigStoreContract
+
+
+# -- IResolver -------------------------------------------------------------------------------------------------
+
+
+@implementer(IResolver)
+class KnownNames:
+    """A resolver that knows the addresses of these names, at once and for an hour, and no others."""
+
+    def __init__(self, known: Mapping[str, Sequence[str]] | None = None) -> None:
+        self.known = known or {}
+
+    async def resolve(self, name: str) -> Answer:
+        if name not in self.known:
+            raise NameNotFound
+        return Answer(tuple(Address(host) for host in self.known[name]), 3600.0)
 
 
 # -- IAlgorithm ------------------------------------------------------------------------------------------------

@@ -22,8 +22,10 @@ from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import Snapshot
 from twisted_kong.registry import Registry
 from twisted_kong.runtime.gateway import Gateway
+from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Settings
 from twisted_kong.store.memory import MemoryStore
+from twisted_kong.testing import KnownNames
 
 CLIENT = IPv4Address("TCP", "127.0.0.1", 50000)
 NODE_ID = "5f1d7e76-2fed-4806-a6af-869984f025cb"
@@ -78,7 +80,9 @@ class AdminApi:
         self.clock.advance(1_700_000_000)
         self.store = MemoryStore() if store is None else store
         node = Node(NODE_ID, settings or Settings(), lambda: COUNTS, components=registry.components)
-        self.gateway = Gateway(registry.algorithms, "traditional_compatible")
+        self.gateway = Gateway(
+            registry.algorithms, "traditional_compatible", Names(KnownNames({"a.test": ["10.0.0.9"]}), self.clock)
+        )
         self.store.subscribe(self.gateway.apply)
         self.site = make_admin_site(
             self.store, Schema(registry.algorithms), node, self.gateway, now=self.clock.seconds, reactor=self.clock

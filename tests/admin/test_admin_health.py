@@ -70,15 +70,18 @@ def test_pages(api: AdminApi, pool: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "host", "dns"),
-    [("a.test:80", "a.test", "unknown"), ("[::1]:80", "0000:0000:0000:0000:0000:0000:0000:0001", "AAAA")],
+    ("target", "host", "ip", "dns"),
+    [
+        ("a.test:80", "a.test", "10.0.0.9", "A"),
+        ("[::1]:80", "0000:0000:0000:0000:0000:0000:0000:0001", "0000:0000:0000:0000:0000:0000:0000:0001", "AAAA"),
+    ],
 )
-def test_other_addresses(api: AdminApi, u: Any, target: str, host: str, dns: str) -> None:
-    """A target that is a name, or an IPv6 address, is told without brackets, as it is dialled."""
+def test_other_addresses(api: AdminApi, u: Any, target: str, host: str, ip: str, dns: str) -> None:
+    """A target that is a name is told with its addresses; one that is an IPv6 address without brackets."""
     api.create("/upstreams/u/targets", target=target)
     (row,) = api.get(HEALTH)["data"]
     assert (row["data"]["host"], row["data"]["dns"]) == (host, dns)
-    assert [address["ip"] for address in row["data"]["addresses"]] == [host]
+    assert [address["ip"] for address in row["data"]["addresses"]] == [ip]
 
 
 @pytest.mark.parametrize(
@@ -255,3 +258,12 @@ def test_balancer_with_nothing_to_give(api: AdminApi, weights: list[int]) -> Non
     assert (found["health"], found["balancer_health"]) == ("HEALTHCHECKS_OFF", "UNHEALTHY")
     assert found["details"]["weight"] == {"total": 0, "available": 0, "unavailable": 0}
     assert len(found["details"]["hosts"]) == len(weights)
+
+
+def test_name_without_an_address(api: AdminApi, u: Any) -> None:
+    """A target whose name leads nowhere is told with the reason; whether it would be checked makes no difference."""
+    api.create("/upstreams/u/targets", target="unknown.test:80")
+    (row,) = api.get(HEALTH)["data"]
+    assert (row["health"], row["data"]["dns"]) == ("DNS_ERROR", "dns server error: 3 name error")
+    assert row["data"]["addresses"] == []
+    assert row["data"]["weight"] == {"total": 0, "available": 0, "unavailable": 0}

@@ -9,13 +9,16 @@ from typing import Any
 
 from document_making import NOW, SCHEMA, document
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from twisted_kong.balancing.roundrobin import RoundRobinFactory
 from twisted_kong.model.entities import Service
 from twisted_kong.runtime.gateway import Gateway
+from twisted_kong.runtime.names import Names
 from twisted_kong.store.declarative import Loader
 from twisted_kong.store.memory import MemoryStore
+from twisted_kong.testing import KnownNames
 
 
 def tree(*more: dict[str, Any], weight: int = 1) -> dict[str, Any]:
@@ -29,7 +32,8 @@ class UndisturbedTests(TestCase):
     """A gateway whose documents come one after the other."""
 
     async def setUp(self) -> None:  # type: ignore[override] # trial awaits what it returns
-        self.gateway = Gateway({"round-robin": RoundRobinFactory()}, "traditional_compatible")
+        names = Names(KnownNames(), Clock())
+        self.gateway = Gateway({"round-robin": RoundRobinFactory()}, "traditional_compatible", names)
         self.store = MemoryStore()
         self.store.subscribe(self.gateway.apply)
         self.loader = Loader(self.store, SCHEMA, now=lambda: NOW, aside=maybeDeferred)

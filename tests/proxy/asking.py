@@ -16,10 +16,11 @@ from twisted_kong.model.snapshot import EMPTY
 from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.server import ProxyListener
 from twisted_kong.runtime.gateway import Gateway
+from twisted_kong.runtime.names import Names
 from twisted_kong.settings import load
+from twisted_kong.testing import KnownNames
 
 NOW = 1_700_000_000.0
-NO_NAMES: Any = None
 
 
 def make(kind: type[Any], **data: object) -> Any:
@@ -50,9 +51,10 @@ class Proxy:
         self.clock: Any = MemoryReactorClock()
         self.clock.advance(NOW)
         self.settings = load(None, {}, settings)
-        self.gateway = Gateway({"round-robin": RoundRobinFactory()}, self.settings.router_flavor)
+        names = Names(KnownNames(), self.clock)
+        self.gateway = Gateway({"round-robin": RoundRobinFactory()}, self.settings.router_flavor, names)
         self.snapshot = EMPTY
-        core = ProxyCore(self.clock, self.settings, self.gateway, NO_NAMES, Random(7))
+        core = ProxyCore(self.clock, self.settings, self.gateway, names, Random(7))
         self.listener = ProxyListener(core, self.settings)
         self.put(*entities)
 

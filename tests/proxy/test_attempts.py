@@ -345,6 +345,7 @@ def test_name_is_resolved() -> None:
     client = lab.client(GET)
     assert lab.dials == []
     lab.names.answer("n.test", "10.0.0.9")
+    lab.wait()
     origin = lab.origin()
     assert (lab.dials[0].address.host, lab.dials[0].address.port) == ("10.0.0.9", 8080)
     origin.send(OK)
@@ -354,12 +355,27 @@ def test_name_is_resolved() -> None:
 
 
 def test_name_that_does_not_exist() -> None:
-    """A name without an address is a 503, after one lease."""
-    lab = Lab(("n.test:80",))
+    """A service whose host is a name without an address is a 503 that says so, without a lease."""
+    lab = Lab((), service={"host": "n.test"})
     client = lab.client(GET)
     lab.names.fail("n.test", NameNotFound())
     answer = spoken.answer(client.received)
     assert answer.status == 503
     assert b'"message":"name resolution failed"' in answer.body
-    assert lab.outcomes == [("n.test:80", Outcome("tcp"))]
+    assert lab.outcomes == []
+    lab.assert_idle()
+
+
+def test_pool_of_names_that_do_not_exist() -> None:
+    """A pool none of whose targets has an address is one without peers."""
+    lab = Lab(("n.test:80", "m.test:80"))
+    client = lab.client(GET)
+    lab.names.fail("n.test", NameNotFound())
+    assert client.received == b""
+    lab.names.fail("m.test", NameNotFound())
+    lab.wait()
+    answer = spoken.answer(client.received)
+    assert answer.status == 503
+    assert b'"message":"failure to get a peer from the ring-balancer"' in answer.body
+    assert lab.outcomes == []
     lab.assert_idle()

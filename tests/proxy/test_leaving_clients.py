@@ -135,13 +135,12 @@ def test_leaving_while_a_name_is_resolved(late: str) -> None:
     lab = Lab(("n.test:80",))
     client = lab.client(GET)
     client.close()
-    assert lab.outcomes == [("n.test:80", Outcome())]
     if late == "answer":
         lab.names.answer("n.test", "10.0.0.9")
     elif late == "failure":
         lab.names.fail("n.test", NameNotFound())
     lab.assert_idle()
-    assert lab.dials == []
+    assert (lab.dials, lab.outcomes) == ([], [])
 
 
 def test_leaving_after_a_refusal() -> None:
@@ -174,6 +173,7 @@ def test_leaving_does_not_disturb_others() -> None:
     leaving, staying = lab.client(GET), lab.client(GET)
     leaving.close()
     lab.names.answer("n.test", "10.0.0.9")
+    lab.wait()
     lab.origin().send(b"HTTP/1.1 204 No Content\r\n\r\n")
     assert staying.received.startswith(b"HTTP/1.1 204")
     lab.assert_idle()
@@ -186,7 +186,7 @@ def test_refused_while_on_the_way(spoil: bytes, targets: tuple[str, ...]) -> Non
     lab = Lab(targets, route={"request_buffering": False})
     client = lab.client(BODY + b"1\r\na\r\n" + spoil)
     assert client.received.count(b"HTTP/1.1 400 ") == client.received.count(b"HTTP/1.1 ") == 1
-    assert [outcome for _, outcome in lab.outcomes] == [Outcome()]
+    assert [outcome for _, outcome in lab.outcomes] == ([Outcome()] if targets is TWO else [])
     lab.wait(1000)
     assert len(lab.dials) == (1 if targets is TWO else 0)
     lab.assert_idle()

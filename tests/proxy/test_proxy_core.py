@@ -175,6 +175,7 @@ def test_latencies() -> None:
     lab.wait(0.5)
     client.send(b"body")
     lab.names.answer("n.test", "10.0.0.9")
+    lab.wait()
     origin = lab.origin()
     lab.wait(0.25)
     origin.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")

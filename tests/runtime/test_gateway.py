@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
@@ -24,8 +25,9 @@ from twisted_kong.model.snapshot import EMPTY
 from twisted_kong.model.traffic import Outcome
 from twisted_kong.runtime.balancer import Balancer, Lease
 from twisted_kong.runtime.gateway import Gateway
+from twisted_kong.runtime.names import Names
 from twisted_kong.runtime.peers import Peer
-from twisted_kong.testing import a_pair, a_service, an_id, an_upstream
+from twisted_kong.testing import KnownNames, a_pair, a_service, an_id, an_upstream
 
 E = TypeVar("E", bound=Entity)
 
@@ -77,7 +79,11 @@ class Configured:
     """A gateway, and the configuration that is changed under it."""
 
     def __init__(self, *puts: Entity) -> None:
-        self.gateway = Gateway(ALGORITHMS, "traditional_compatible")
+        names = Names(
+            KnownNames({"a.test": ["10.0.9.1"], "b.test": ["10.0.9.2"], "orders": ["10.0.9.3"], "none": ["10.0.9.4"]}),
+            Clock(),
+        )
+        self.gateway = Gateway(ALGORITHMS, "traditional_compatible", names)
         self.snapshot = EMPTY
         self.put(*puts)
 
@@ -92,8 +98,12 @@ class Configured:
         self.gateway.apply(old, self.snapshot)
 
     def balancer(self, host: str, port: int = 80) -> Balancer:
-        """Who lends the peers of a service with this host."""
-        return self.gateway.balancer(to(host, port))[0]
+        """Who lends the peers of a service with this host, when they are known."""
+        balancer = self.gateway.balancer(to(host, port))[0]
+        waiting = None if balancer.before is None else balancer.before()
+        if waiting is not None:
+            _ = waiting.addErrback(lambda _: None)
+        return balancer
 
     def lease(self, host: str) -> Lease:
         lease = self.balancer(host).lease()
@@ -233,7 +243,7 @@ class UpstreamTests(SynchronousTestCase):
         balancer = world.balancer("orders")
         world.put(edited(upstream, name="bills"))
         self.assertIs(world.balancer("bills"), balancer)
-        self.assertEqual(list(world.peers("orders")), ["orders:80"])
+        self.assertEqual(list(world.peers("orders")), ["10.0.9.3:80"])
         self.assertEqual(balancer.name, "bills")
 
     def test_names_exchanged(self) -> None:
@@ -254,12 +264,12 @@ class DirectTests(SynchronousTestCase):
     """Services whose host is no upstream."""
 
     def test_host_and_port(self) -> None:
-        """The host is the only peer, at the service's port; the same two are the same balancer."""
+        """The host's address is the only peer, at the service's port; the same two are the same balancer."""
         world = Configured(to("a.test"), to("b.test", 81))
-        self.assertEqual(list(world.peers("a.test")), ["a.test:80"])
+        self.assertEqual(list(world.peers("a.test")), ["10.0.9.1:80"])
         self.assertIs(world.balancer("a.test"), world.balancer("a.test"))
         self.assertIsNot(world.balancer("a.test", 81), world.balancer("a.test"))
-        self.assertEqual([peer.address for peer in world.balancer("b.test", 81).peers], ["b.test:81"])
+        self.assertEqual([peer.address for peer in world.balancer("b.test", 81).peers], ["10.0.9.2:81"])
 
     def test_upstream_first(self) -> None:
         """The name of an upstream means that upstream from the moment it is there, and to the moment it is gone."""
@@ -342,7 +352,7 @@ class FailingComponentTests(SynchronousTestCase):
         world.put(upstream)
         self.assertEqual(world.picked("none", 2), {"10.0.0.1:80": 2})
         world.delete(upstream)
-        self.assertEqual(list(world.peers("none")), ["none:80"])
+        self.assertEqual(list(world.peers("none")), ["10.0.9.4:80"])
 
 
 NAMES = ("u", "v", "w")

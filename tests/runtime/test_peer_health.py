@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given
@@ -10,12 +11,28 @@ from hypothesis import strategies as st
 
 from twisted_kong.balancing.roundrobin import RoundRobin
 from twisted_kong.interfaces import IPeer
+from twisted_kong.model.entities import Target
 from twisted_kong.model.records import HealthChecks
 from twisted_kong.runtime.balancer import Balancer
 from twisted_kong.runtime.peers import Peer
 from twisted_kong.runtime.reports import make_report
+from twisted_kong.testing import an_upstream
 
 CHECKED = HealthChecks.model_validate({"passive": {"unhealthy": {"tcp_failures": 1}}})
+
+
+@dataclass
+class PlainTarget:
+    """What a target is told of."""
+
+    target: Target
+    peers: tuple[Peer, ...]
+    dns: str = "A"
+
+
+def a_target() -> Target:
+    _, (target,) = an_upstream("orders", "10.0.0.1:80")
+    return target
 
 
 class Watched(RoundRobin):
@@ -65,8 +82,9 @@ def test_weights(members: list[tuple[int, bool]]) -> None:
     peers = [Peer("10.0.0.1", port, weight) for port, (weight, _) in enumerate(members, 1)]
     for peer, (_, healthy) in zip(peers, members, strict=True):
         peer.healthy = healthy
-    found = make_report(CHECKED, peers)
+    targets = [PlainTarget(a_target(), (peer,)) for peer in peers]
+    found = make_report(CHECKED, targets)
     assert found.weights.total == sum(weight for weight, _ in members)
     assert found.weights.available == sum(weight for weight, healthy in members if healthy)
     assert found.healthy == (found.weights.available > 0)
-    assert make_report(HealthChecks(), peers).weights.available == found.weights.total
+    assert make_report(HealthChecks(), targets).weights.available == found.weights.total

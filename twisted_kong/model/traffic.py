@@ -32,15 +32,34 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """One address a name stands for; ``port`` is None where the record names none."""
+    """One place a name stands for.
+
+    ``host`` is an IP address, or a name that the core resolves in turn, as SRV records have it. ``port`` and ``weight``
+    are None where the record names none.
+    """
 
     host: str
     port: int | None = None
+    weight: int | None = None
+
+
+class Asked(NamedTuple):
+    """One question to a name server, for people: what was asked, of whom, and what came of it."""
+
+    name: str
+    type: str
+    server: str
+    result: str
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The addresses of a name, and for how many seconds they hold."""
+    """The addresses of a name, and for how many seconds they hold: 0 for this once.
+
+    ``type`` tells of which records they are, empty where nobody knows; ``asked`` how they were found out.
+    """
 
     addresses: tuple[Address, ...]
     ttl: float
+    type: str = ""
+    asked: tuple[Asked, ...] = ()

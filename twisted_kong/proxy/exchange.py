@@ -12,11 +12,10 @@ an attempt. Peers that were tried are tried again only when no other is left.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.defer import TimeoutError as NameTimeout
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IConnector
 from twisted.logger import Logger
@@ -26,7 +25,6 @@ from twisted_kong.errors import (
     BadGateway,
     GatewayTimeout,
     HttpsRequired,
-    NameNotResolved,
     NoPeer,
     NoPeerLeft,
     NoService,
@@ -40,6 +38,7 @@ from twisted_kong.proxy.downstream import Downstream
 from twisted_kong.proxy.forwarding import Client, came_by_https, forwarded
 from twisted_kong.proxy.framing import LAST_CHUNK, chunk
 from twisted_kong.proxy.headers import RequestHead, ResponseHead
+from twisted_kong.proxy.lookups import Lookups, told
 from twisted_kong.proxy.upload import Upload
 from twisted_kong.proxy.wire import READ_SIZE
 from twisted_kong.runtime.balancer import Lease
@@ -81,7 +80,8 @@ class Exchange:
     _began = 0.0  # the latest attempt
     _failures: tuple[Try, ...] = ()  # of the attempts before
     _connection: UpstreamConnection | None = None
-    _connecting: IConnector | Deferred[str] | None = None
+    _connecting: IConnector | Deferred[Any] | None = None
+    _lookups: Lookups | None = None
     _upload: Upload | None = None
     _held = b""
     _received = 0
@@ -126,14 +126,14 @@ class Exchange:
         self._service: Service = service
         self._forwarded = forwarded(head, self.client, match.prefix)
         if self._body_ended:
-            self._attempt()
+            self._begin()
         elif route.route.request_buffering:
             self._upload = Upload(core.body_memory)
             self.downstream.expect_body()
         else:
             self.downstream.expect_body()
             self.downstream.hold_body(True)
-            self._attempt()
+            self._begin()
 
     def body_received(self, content: bytes) -> None:
         """A piece of the body."""
@@ -163,7 +163,7 @@ class Exchange:
         if self._ended:
             return
         if self._upload is not None:
-            self._attempt()
+            self._begin()
         else:
             self.downstream.hold_body(False)  # there is nothing left to hold, and it may leave
             if self._connection is not None:
@@ -177,61 +177,69 @@ class Exchange:
 
     # -- attempts ----------------------------------------------------------------------------------------------
 
-    def _attempt(self) -> None:
-        """Pick a peer and send it the request."""
+    def _begin(self) -> None:
+        """Find out who may serve the request; wait, where their addresses are still being asked for."""
         core = self.core
+        self._picked = self._began = core.seconds()
+        self._balancer, self._host_header = core.gateway.balancer(self._service)
+        before = self._balancer.before
+        waiting = None if before is None else before()
+        if waiting is None:
+            self._attempt()
+        else:
+            self._await(waiting, self._known, self._unknown)
+
+    def _await(self, waiting: Deferred[Any], known: Callable[[Any], None], unknown: Callable[[Failure], None]) -> None:
+        self._connecting = waiting
+        _ = waiting.addTimeout(self._service.timeouts.connect, self.core.reactor)
+        _ = waiting.addCallbacks(known, unknown)
+
+    def _known(self, _: object) -> None:
+        self._connecting = None
+        if not self._ended:  # the configuration may be another by now
+            self._balancer, self._host_header = self.core.gateway.balancer(self._service)
+            self._attempt()
+
+    def _unknown(self, reason: Failure) -> None:
+        self._connecting = None
+        if not self._ended:
+            self.refuse(told(reason, self._service.host))
+
+    def _attempt(self, unresolved: ProxyError | None = None) -> None:
+        """Pick a peer and send it the request; where the last one's name was ``unresolved``, an untried one."""
         try:
-            self._began = core.seconds()
-            if not self._attempts:
-                self._picked = self._began
-                self._balancer, self._host_header = core.gateway.balancer(self._service)
-            lease = self._balancer.lease(self._tried)
+            if self._attempts:
+                self._began = self.core.seconds()
+            lease = self._balancer.lease(self._tried, again=unresolved is None)
             if lease is None:
-                raise NoPeerLeft if self._attempts else NoPeer
+                raise unresolved or (NoPeerLeft if self._attempts else NoPeer)
         except ProxyError as error:
             self.refuse(error)
             return
-        self._attempts += 1
+        if unresolved is None:
+            self._attempts += 1
         self._lease = lease
-        self._peer = peer = lease.peer
-        self._connect(peer)
+        self._connect(lease.peer)
 
     def _connect(self, peer: Peer, *, fresh: bool = False) -> None:
         """Get a connection to ``peer``; ``fresh`` tells not to take one that has been used before."""
+        self._peer = peer
         if peer.resolved:
             self._dial(peer.key, fresh)
-            return
-        address = self.core.names.known(peer.host)
-        if address is not None:
-            self._dial((address, peer.port), fresh)
-            return
-        self._connecting = found = self.core.names.find(peer.host)
-        _ = found.addTimeout(self._service.timeouts.connect, self.core.reactor)
-        _ = found.addCallbacks(lambda address: self._dial((address, peer.port), fresh), self._not_resolved)
+        else:
+            self._lookups = self._lookups or Lookups(self.core.names)
+            self._await(self._lookups.next(peer), self._connect, self._not_resolved)
 
     def _not_resolved(self, reason: Failure) -> None:
         """The name of the leased peer has no address: somebody else's turn, while there is anybody."""
         self._connecting = None
         if self._ended:
             return
-        peer, error = self._peer, reason.value
-        if not isinstance(error, ProxyError):
-            why = "no answer in time" if isinstance(error, NameTimeout) else str(error)
-            error = NameNotResolved(self._service.host, why)
+        error = told(reason, self._service.host)
         self._log_failure(f"cannot be resolved: {error}", "dns")
         self._release(Outcome("tcp"))
-        self._tried += (peer,)
-        try:
-            lease = self._balancer.lease(self._tried, again=False)
-            if lease is None:
-                raise error
-        except ProxyError as final:
-            self.refuse(final)
-            return
-        self._began = self.core.seconds()
-        self._lease = lease
-        self._peer = lease.peer
-        self._connect(lease.peer)
+        self._tried += (self._peer,)
+        self._attempt(error)
 
     def _dial(self, key: tuple[str, int], fresh: bool) -> None:
         self._connecting = None
@@ -387,7 +395,8 @@ class Exchange:
 
     def _attempt_failed(self, failure: str, reason: str, *, repeatable: bool) -> None:
         """The attempt is over without an answer: make another, or tell the client."""
-        peer = self._peer
+        assert self._lease is not None
+        peer = self._lease.peer
         retries = self._service.retries
         self._log_failure(f"failed: {reason}", failure)
         self._release(Outcome("tcp" if failure == "malformed" else failure))

@@ -27,7 +27,7 @@ from twisted_kong.proxy.headers import RequestHead
 from twisted_kong.proxy.wire import READ_SIZE
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
-from twisted_kong.runtime.names import Names
+from twisted_kong.runtime.names import make_names
 from twisted_kong.settings import Settings
 from twisted_kong.tasks import Waiter
 
@@ -68,10 +68,10 @@ class ReverseProxyResource(Resource):
         factory = registry.resolver(settings.dns_resolver_plugin)
         guards = Guards(registry.components, reactor.seconds)
         fallback = registry.fallback(settings.algorithm_fallback)
-        gateway = Gateway(registry.algorithms, settings.router_flavor, guards, fallback)
+        names = make_names(reactor, settings, factory)
+        gateway = Gateway(registry.algorithms, settings.router_flavor, names, guards, fallback)
         gateway.apply(EMPTY, store.snapshot())
         store.subscribe(gateway.apply)
-        names = Names(factory.build(reactor, settings), reactor)
         return cls(ProxyCore(reactor, settings, gateway, names, Random()), settings)
 
     def render(self, request: Request) -> int:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred
 
 from twisted_kong.interfaces import IAlgorithm
 from twisted_kong.model.traffic import Outcome, Pick
@@ -38,6 +41,9 @@ class Balancer:
         self.peers: Sequence[Peer] = ()
         self.checked = False
         """Whether the health of a peer counts."""
+        self.before: Callable[[], Deferred[Any] | None] | None = None
+        """What a request calls before its first lease, if anything: it may have to wait until peers are known, or
+        learn that there can be none. It raises nothing."""
         self._weights: Sequence[tuple[Peer, int]] = ()
 
     @property

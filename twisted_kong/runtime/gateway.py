@@ -15,7 +15,9 @@ from twisted_kong.model.snapshot import EMPTY, Changed, Snapshot, diff
 from twisted_kong.routing.router import Router, compile_router
 from twisted_kong.runtime.algorithms import Algorithms
 from twisted_kong.runtime.balancer import Balancer
+from twisted_kong.runtime.direct import Direct
 from twisted_kong.runtime.guard import Guards
+from twisted_kong.runtime.names import Names
 from twisted_kong.runtime.peers import Peers
 from twisted_kong.runtime.reports import Report
 from twisted_kong.runtime.upstreams import LiveUpstream
@@ -28,15 +30,17 @@ class Gateway:
         self,
         algorithms: Mapping[str, IAlgorithmFactory],
         router_flavor: str,
+        names: Names,
         guards: Guards | None = None,
         fallback: str | None = None,
     ) -> None:
         """``guards`` tell of components that fail, ``fallback`` names the algorithm that picks for one that does."""
         self._algorithms = Algorithms(algorithms, guards, fallback)
+        self._names = names
         self._flavor = router_flavor
         self._peers = Peers()
         self._upstreams: dict[str, LiveUpstream] = {}
-        self._direct: dict[tuple[str, int], Balancer] = {}
+        self._direct: dict[tuple[str, int], Direct] = {}
         self.snapshot = EMPTY
         """The configuration in force."""
         self.router: Router = compile_router(EMPTY, router_flavor)
@@ -51,12 +55,11 @@ class Gateway:
         if upstream is not None:
             return upstream.balancer, upstream.host_header
         key = (service.host, service.port)
-        balancer = self._direct.get(key)
-        if balancer is None:
-            balancer = self._direct[key] = Balancer(service.host, self._algorithms.make(_DIRECT_UPSTREAM))
-            host = service.host.removeprefix("[").removesuffix("]")  # an IPv6 address may come in brackets
-            balancer.update([self._peers.get("", host, service.port, 1)])
-        return balancer, None
+        direct = self._direct.get(key)
+        if direct is None:
+            algorithm = self._algorithms.make(_DIRECT_UPSTREAM)
+            direct = self._direct[key] = Direct(service.host, service.port, algorithm, self._peers, self._names)
+        return direct.balancer, None
 
     def report(self, upstream: Upstream) -> Report | None:
         """How an upstream and its targets are; None where nothing is known of it."""
@@ -88,12 +91,12 @@ class Gateway:
         """Upstreams come and go; one that changes stays alive, whatever its new name."""
         was = {entity.id: self._upstreams.pop(old.upstreams[entity.id].name) for entity in changes.changed}
         for entity in changes.removed:
-            del self._upstreams[old.upstreams[entity.id].name]
+            self._upstreams.pop(old.upstreams[entity.id].name).close()
         for entity in (*changes.changed, *changes.added):
             upstream = new.upstreams[entity.id]
             live = was.get(upstream.id)
             if live is None:
-                live = LiveUpstream(upstream, self._algorithms.make, self._peers)
+                live = LiveUpstream(upstream, self._algorithms.make, self._peers, self._names)
             else:
                 live.change(upstream)
             self._upstreams[upstream.name] = live
@@ -104,7 +107,8 @@ class Gateway:
             named = {(service.host, service.port) for service in snapshot.services.values()}
             apis = cast(Mapping[str, Api], snapshot.all("apis"))
             named.update((api.upstream.host, api.upstream.port) for api in apis.values())
-            self._direct = {key: balancer for key, balancer in self._direct.items() if key in named}
+            for key in self._direct.keys() - named:
+                self._direct.pop(key).close()
 
 
 _DIRECT_UPSTREAM = Upstream(id="00000000-0000-4000-8000-000000000000", name="direct", created_at=1, updated_at=1)

@@ -1,87 +1,496 @@
-"""Names of peers: asked once, shared by everybody who waits, remembered for as long as the answer holds."""
+"""The names of targets and services: asked when it is time, shared by all who use them, forgotten when nobody does.
+
+A `Name` is what is known of one name: its `Record`, or why there is none. Whoever uses it is told when that changes.
+Where it is *kept*, it is asked anew whenever its record has run out, traffic or not: so targets are. Elsewhere it is
+asked when somebody wants it: so the hosts of services are. Of one name there is at most one question under way, and
+while a record is out of date but serves, nobody waits for the next one.
+
+What to believe and for how long is decided by `twisted_kong.resolving.cache`; the questions are answered by the
+resolver that the settings name. Names in its answers, as SRV records have them, are names themselves, asked for by
+their own time.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heappop, heappush
+from ipaddress import ip_address
 from itertools import count
+from random import Random
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from twisted_kong.errors import NameNotFound, NameNotResolved, ProxyError
-from twisted_kong.interfaces import IResolver
+from twisted_kong.errors import NameFailure, NameNotFound, NameNotResolved
+from twisted_kong.interfaces import IHostResolver, IResolver, IResolverFactory
 from twisted_kong.model.traffic import Answer
+from twisted_kong.resolving.cache import Remembered, Rules
+from twisted_kong.runtime.peers import is_address
+from twisted_kong.settings import Settings
 from twisted_kong.tasks import detach
 
 log = Logger()
 
+MOST = 4096
+"""Entries of one record; what goes beyond is left out, and logged."""
 
-class _Name:
-    """What is known of one name, and who waits to know more."""
+PATIENCE = 1.0
+"""Seconds that a request waits for a name of TTL 0 while an older answer would do."""
 
-    def __init__(self) -> None:
-        self.answer: Answer | None = None
+SPREAD = 0.5
+"""Seconds by which a kept name is asked late at most, so that names do not move in step."""
+
+TICK = 0.05
+"""Seconds between two looks at who has to be asked."""
+
+AGAIN = 60.0
+"""Seconds after which a kept name of TTL 0 is asked whether it still is one."""
+
+SLOWEST = 16.0
+"""Seconds between two questions for a kept name that fails, at most, where ``dns_error_ttl`` is not longer."""
+
+
+class Entry(NamedTuple):
+    """One address of a record.
+
+    ``port`` and ``weight`` are None where the record names none; ``name`` is the host of an SRV record that led to it.
+    """
+
+    host: str
+    port: int | None = None
+    weight: int | None = None
+    name: str | None = None
+
+
+class Record(NamedTuple):
+    """What a name stands for: the same entries in the same order wherever it is asked. Never without any.
+
+    A ``virtual`` record holds for one request.
+    """
+
+    entries: tuple[Entry, ...]
+    type: str
+    virtual: bool
+
+    def told(self) -> str:
+        """The type as Kong tells it where targets are listed."""
+        return "ttl=0, virtual SRV" if self.virtual else self.type
+
+
+Listener = Callable[[], None]
+"""Called when the record of a name, or whether there is any, has changed."""
+
+
+class Name:
+    """One name. Made by `Names.use` and nobody else.
+
+    ``record`` is what it stands for now; where that is None, ``error`` is why, and where that is None as well,
+    nobody knows yet. ``expires`` is when the record is to be asked for anew.
+    """
+
+    def __init__(self, names: Names, text: str, *, inner: bool) -> None:
+        self.text = text
+        self.memory = Remembered(names.rules)
+        self.record: Record | None = None
+        self.error: NameFailure | None = None
         self.expires = 0.0
-        self.asking = False
-        self.waiting: list[Deferred[str]] = []
-        self.turns = count()
+        self.questions = 0
+        """How often the resolver was asked."""
+        self.due = 0.0
+        self.asking = 0
+        self.asked_at = 0.0
+        self._inner = inner
+        self._names = names
+        self._hosts: dict[str, Name] = {}
+        self._parents: dict[Name, None] = {}
+        self._listeners: list[tuple[Listener, bool]] = []
+        self._waiting: list[Deferred[Record]] = []
+        self._made_of: tuple[object, ...] = ()
+        self._patience: IDelayedCall | None = None
+        self._overdue = False
 
-    def next(self) -> str:
-        """The addresses of the answer, one after the other."""
-        assert self.answer is not None
-        addresses = self.answer.addresses
-        return addresses[next(self.turns) % len(addresses)].host
+    # -- who uses it -------------------------------------------------------------------------------------------
+
+    def use(self, listener: Listener, *, keep: bool) -> None:
+        """Tell ``listener`` of every change; ask in time if it is to be kept."""
+        self._listeners.append((listener, keep))
+        if keep:
+            self._names.remind(self)
+            for host in self._hosts.values():
+                self._names.remind(host)
+            self.want()
+
+    def leave(self, listener: Listener) -> None:
+        """``listener`` uses it no more. A name nobody uses is forgotten."""
+        self._listeners = [used for used in self._listeners if used[0] != listener]
+        if not self.used:
+            self._names.forget(self)
+
+    @property
+    def used(self) -> bool:
+        return bool(self._listeners or self._parents)
+
+    @property
+    def kept(self) -> bool:
+        """Whether it is asked without anybody wanting it."""
+        return any(keep for _, keep in self._listeners) or any(parent.kept for parent in self._parents)
+
+    @property
+    def settled(self) -> bool:
+        """Whether anything is known of it, be it a failure."""
+        return self.record is not None or self.error is not None
+
+    # -- what is known -----------------------------------------------------------------------------------------
+
+    def get(self) -> Record | Deferred[Record]:
+        """The record for a request: at once where one serves, else when it has come.
+
+        :raise NameFailure: there is none; so may the Deferred.
+        """
+        now = self._names.seconds()
+        if now < self.expires and self.record is not None:
+            return self.record
+        if self.record is not None and not self.record.virtual and self.memory.serves(now) is None:
+            self._renew()
+        self.want()
+        record, blocked = self.record, self._blocked()
+        if record is not None and (not record.virtual or self._overdue or not blocked):
+            return record
+        if not blocked:
+            raise (self.error or NameNotResolved(self.text, "the resolver failed")).with_traceback(None)
+        if record is not None and self._patience is None and self.memory.serves(now) is not None:
+            self._patience = self._names.clock.callLater(PATIENCE, self._impatient)
+        waiting: Deferred[Record] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def want(self) -> None:
+        """Ask for whatever of it does not hold, unless somebody asks already or has just failed to answer."""
+        now = self._names.seconds()
+        memory = self.memory
+        if memory.fresh(now) or memory.refuses(now) is not None:
+            for host in list(self._hosts.values()):
+                host.want()
+        elif not self.asking or self._names.no_sync:
+            self.asking += 1
+            self.questions += 1
+            self.asked_at = now
+            detach(self._asked(), f"the resolution of {self.text}")
+
+    async def _asked(self) -> None:
+        names, memory = self._names, self.memory
+        try:
+            answer = await names.resolve(self.text, inner=self._inner)
+            if not answer.addresses:
+                raise NameNotFound(asked=answer.asked, empty=True)
+        except NameFailure as error:
+            memory.failed(error, names.seconds())
+        except Exception:
+            log.failure("the resolver failed on {name}", name=self.text)
+            memory.failed(NameNotResolved(self.text, "the resolver failed"), names.seconds())
+        else:
+            memory.answered(answer, names.seconds())
+            self._follow(answer)
+        self.asking -= 1
+        self._finish()
+
+    def _follow(self, answer: Answer) -> None:
+        """Use the names in ``answer``, and no others."""
+        if self._inner or not (self._hosts or any(not is_address(each.host) for each in answer.addresses)):
+            return
+        wanted = {each.host.lower() for each in answer.addresses[:MOST] if not is_address(each.host)}
+        for text in self._hosts.keys() - wanted:
+            self._hosts.pop(text).abandon(self)
+        for text in sorted(wanted - self._hosts.keys()):
+            self._hosts[text] = self._names.host(text)
+            self._hosts[text]._parents[self] = None
+        for host in list(self._hosts.values()):
+            host.want()
+
+    def abandon(self, parent: Name) -> None:
+        """``parent`` leads here no more."""
+        del self._parents[parent]
+        if not self.used:
+            self._names.forget(self)
+
+    def _blocked(self) -> bool:
+        """Whether there is a question under way without whose answer nothing can be said."""
+        return self.asking > 0 or self._hosts_block()
+
+    def _hosts_block(self) -> bool:
+        for host in self._hosts.values():
+            if host.asking and (not host.settled or (host.record is not None and host.record.virtual)):
+                return True
+        return False
+
+    def _finish(self) -> None:
+        """A question has been answered, here or of a host: tell everybody, unless there is more to come."""
+        if self._hosts_block() or (self.asking and not self._names.no_sync):
+            return
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+        self._overdue = False
+        self._renew()
+        self._names.remind(self)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            self._tell(one)
+        for parent in list(self._parents):
+            parent._finish()
+
+    def _renew(self) -> None:
+        """Put together what is known now, and tell who uses it if that is news."""
+        if self._make_record():
+            for listener, _ in list(self._listeners):
+                with log.failuresHandled("telling of a change of {name}", name=self.text):
+                    listener()
+
+    def _impatient(self) -> None:
+        """Who has waited this long takes the older answer."""
+        self._patience = None
+        self._overdue = True
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            self._tell(one)
+
+    def _tell(self, waiting: Deferred[Record]) -> None:
+        if waiting.called:  # it was cancelled: nobody waits
+            return
+        if self.record is not None:
+            waiting.callback(self.record)
+        else:
+            waiting.errback(self.error or NameNotResolved(self.text, "the resolver failed"))
+
+    def _make_record(self) -> bool:
+        """Put together what is known; whether that is news."""
+        now = self._names.seconds()
+        memory = self.memory
+        answer = memory.answer if memory.virtual and memory.error is None else memory.serves(now)
+        record, error = None, memory.error
+        self.expires = 0.0
+        if answer is not None:
+            hosts = list(self._hosts.values())
+            virtual = memory.virtual or any(host.record is not None and host.record.virtual for host in hosts)
+            made_of = (answer.addresses, answer.type, virtual, *(host.record for host in hosts))
+            if made_of == self._made_of and self.record is not None:
+                record = self.record
+            else:
+                record = self._names.make(self.text, answer, self._hosts, virtual=virtual)
+                self._made_of = made_of
+            if record is None:
+                error = next((host.error for host in hosts if host.error is not None), None) or NameNotFound(empty=True)
+            elif not virtual:
+                self.expires = min([memory.expires, *(host.expires for host in hosts)])
+        before = self.record, None if self.error is None else self.error.reason
+        self.record, self.error = record, None if record is not None else error
+        return before != (record, None if self.error is None else self.error.reason)
+
+    def next_question(self) -> float:
+        """When a kept name is to be asked, at the earliest."""
+        memory = self.memory
+        now = self._names.seconds()
+        if memory.error is None:
+            return now + AGAIN if memory.virtual else max(memory.expires, now)
+        when = memory.believed
+        if not isinstance(memory.error, NameNotFound):
+            pause = max(self._names.rules.error_ttl, 1.0)
+            when += min(pause * 2.0 ** min(memory.errors - 1, 8), max(SLOWEST, pause)) - self._names.rules.error_ttl
+        return max(when, now + TICK)
+
+    @property
+    def hosts(self) -> Sequence[Name]:
+        """The names its answer led to."""
+        return list(self._hosts.values())
 
 
 class Names:
-    """The addresses of names, through ``resolver``. Identical questions in flight are one."""
+    """All names in use, through ``resolver``.
 
-    def __init__(self, resolver: IResolver, clock: IReactorTime) -> None:
+    At most ``size`` of those that nobody keeps are remembered. With ``no_sync`` equal questions are all asked.
+    """
+
+    def __init__(
+        self,
+        resolver: IResolver,
+        clock: IReactorTime,
+        rules: Rules | None = None,
+        *,
+        random: Random | None = None,
+        size: int = 10000,
+        no_sync: bool = False,
+    ) -> None:
+        self.rules = rules or Rules()
+        self.clock = clock
+        self.seconds = clock.seconds
+        self.no_sync = no_sync
+        self._size = size
+        self._random = random or Random()
         self._resolver = resolver
-        self._clock = clock
-        self._names: dict[str, _Name] = {}
+        self._resolve_host = resolver.resolve_host if IHostResolver.providedBy(resolver) else resolver.resolve
+        self._names: dict[tuple[str, bool], Name] = {}
+        self._idle: dict[Name, None] = {}  # used by nobody; who was wanted last comes last
+        self._heap: list[tuple[float, int, Name]] = []
+        self._order = count()
+        self._timer: IDelayedCall | None = None
+        self._timer_at = 0.0
 
-    def known(self, host: str) -> str | None:
-        """An address of ``host`` if it is known and still holds."""
-        name = self._names.get(host)
-        if name is None or name.answer is None or name.expires < self._clock.seconds():
-            return None
-        return name.next()
+    # -- for everybody -----------------------------------------------------------------------------------------
 
-    def find(self, host: str) -> Deferred[str]:
-        """An address of ``host``.
+    def use(self, text: str, listener: Listener, *, keep: bool) -> Name:
+        """The name, used from now on by ``listener``: it is called when the record changes. See `Name.leave`."""
+        name = self._name(text.lower())
+        name.use(listener, keep=keep)
+        return name
 
-        :raise NameNotFound: there is none.
-        :raise NameNotResolved: nobody could tell.
-        """
-        name = self._names.setdefault(host, _Name())
-        waiting: Deferred[str] = Deferred()
-        name.waiting.append(waiting)
-        if not name.asking:
-            name.asking = True
-            detach(self._ask(host, name), f"the resolution of {host}")
-        return waiting
+    def get(self, text: str) -> Record | Deferred[Record]:
+        """As `Name.get`, whoever uses the name, and be it nobody."""
+        name = self._name(text.lower())
+        if not name.used:
+            self._idle.pop(name, None)
+            self._idle[name] = None
+            while len(self._idle) > max(self._size, 1):
+                self.forget(next(iter(self._idle)))
+        return name.get()
 
-    async def _ask(self, host: str, name: _Name) -> None:
-        error: ProxyError | None = None
-        try:
-            name.answer = await self._resolver.resolve(host)
-            if not name.answer.addresses:
-                raise NameNotFound(f"the resolver knows {host!r}, but no address of it")
-            name.expires = self._clock.seconds() + name.answer.ttl
-        except (NameNotFound, NameNotResolved) as failed:
-            error = failed
-            del self._names[host]
-        except Exception:
-            log.failure("the resolver failed on {host}", host=host)
-            error = NameNotResolved(host, "the resolver failed")
-            del self._names[host]
-        name.asking = False
-        waiting, name.waiting = name.waiting, []
-        for one in waiting:
-            if one.called:
-                continue
-            if error is None:
-                one.callback(name.next())
+    def look(self, text: str) -> Name | None:
+        """What is known of a name, asking nobody; None for nothing."""
+        return self._names.get((text.lower(), False))
+
+    def all(self) -> Iterator[Name]:
+        """Every name there is."""
+        return iter(list(self._names.values()))
+
+    def walk(self, record: Record) -> list[Entry]:
+        """The entries in the order in which one request tries them: the first by weight and chance, then in turn."""
+        entries = record.entries
+        weights = [1 if entry.weight is None else entry.weight for entry in entries]
+        start = self._random.choices(range(len(entries)), weights)[0]
+        return [*entries[start:], *entries[:start]]
+
+    def below(self, bound: int) -> int:
+        """A number from 0 up to ``bound``, by chance."""
+        return self._random.randrange(bound)
+
+    def close(self) -> None:
+        """Ask nobody any more."""
+        self._heap.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        close = getattr(self._resolver, "close", None)
+        if close is not None:
+            close()
+
+    # -- for names ---------------------------------------------------------------------------------------------
+
+    async def resolve(self, text: str, *, inner: bool) -> Answer:
+        return await (self._resolve_host(text) if inner else self._resolver.resolve(text))
+
+    def _name(self, text: str, *, inner: bool = False) -> Name:
+        key = text, inner
+        name = self._names.get(key)
+        if name is None:
+            name = self._names[key] = Name(self, text, inner=inner)
+        return name
+
+    def host(self, text: str) -> Name:
+        """The name of a host in an answer; those in its own answer are not followed, so there are no circles."""
+        return self._name(text, inner=True)
+
+    def forget(self, name: Name) -> None:
+        """Nobody uses ``name``."""
+        self._idle.pop(name, None)
+        for key in ((name.text, False), (name.text, True)):
+            if self._names.get(key) is name:
+                del self._names[key]
+        for host in name.hosts:
+            host.abandon(name)
+
+    def make(self, text: str, answer: Answer, hosts: dict[str, Name], *, virtual: bool) -> Record | None:
+        """The record that ``answer`` and the records of its ``hosts`` make; None where there is no address in them."""
+        found: dict[tuple[str, int | None], Entry] = {}
+        for address in answer.addresses:
+            if is_address(address.host):
+                entries: Sequence[Entry] = (Entry(address.host, address.port, address.weight),)
             else:
-                one.errback(error)
+                host = hosts.get(address.host.lower())
+                inner = host.record.entries if host is not None and host.record is not None else ()
+                shares = _shares(address.weight, len(inner))
+                name = address.host.rstrip(".")
+                entries = [
+                    Entry(entry.host, address.port, share, name) for entry, share in zip(inner, shares, strict=True)
+                ]
+            for entry in entries:
+                same = found.get(entry[:2])
+                if same is None:
+                    found[entry[:2]] = entry
+                elif same.weight is not None and entry.weight is not None:
+                    found[entry[:2]] = same._replace(weight=same.weight + entry.weight)
+        ordered = sorted(found.values(), key=_canonical)
+        if len(ordered) > MOST:
+            log.warn("{name} has {count} addresses: the first {most} serve", name=text, count=len(ordered), most=MOST)
+            del ordered[MOST:]
+        return Record(tuple(ordered), answer.type or _type(ordered[0]), virtual) if ordered else None
+
+    def remind(self, name: Name) -> None:
+        """Ask for ``name`` when it is time, if it is kept."""
+        if not name.kept:
+            return
+        earliest = name.next_question()
+        now = self.seconds()
+        if now < name.due <= earliest + SPREAD and (name.due >= earliest or name.memory.virtual):
+            return  # it will be asked in time as it is
+        due = name.due = earliest + self._random.random() * SPREAD
+        heappush(self._heap, (due, next(self._order), name))
+        self._wake(due)
+
+    def _wake(self, due: float) -> None:
+        if self._timer is None:
+            self._timer_at = max(due, self.seconds() + TICK)
+            self._timer = self.clock.callLater(self._timer_at - self.seconds(), self._tick)
+        elif due < self._timer_at - TICK:
+            self._timer_at = max(due, self.seconds() + TICK)
+            self._timer.reset(self._timer_at - self.seconds())
+
+    def _tick(self) -> None:
+        """Ask for everything whose time has come."""
+        self._timer = None
+        now = self.seconds()
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            due, _, name = heappop(heap)
+            if name.due == due and name.kept:
+                name.want()
+                if not name.asking and name.due == due:  # somebody else has asked meanwhile
+                    self.remind(name)
+        if heap:
+            self._wake(heap[0][0])
+
+
+def make_names(reactor: Any, settings: Settings, factory: IResolverFactory) -> Names:
+    """All names, asked through what ``factory`` makes, under the ``dns_*`` settings."""
+    rules = Rules(settings.dns_valid_ttl, settings.dns_stale_ttl, settings.dns_not_found_ttl, settings.dns_error_ttl)
+    resolver = factory.build(reactor, settings)
+    return Names(resolver, reactor, rules, size=settings.dns_cache_size, no_sync=settings.dns_no_sync)
+
+
+def _shares(weight: int | None, count: int) -> list[int | None]:
+    """The weight of an SRV record, shared by the addresses of its host as evenly as whole numbers allow."""
+    if weight is None or not count:
+        return [None] * count
+    share, rest = divmod(weight, count)
+    return [max(share + (index < rest), 1) for index in range(count)]
+
+
+def _canonical(entry: Entry) -> tuple[int, int, int]:
+    address = ip_address(entry.host)
+    return address.version, int(address), entry.port or 0
+
+
+def _type(entry: Entry) -> str:
+    if entry.name is not None or entry.port is not None:
+        return "SRV"
+    return "AAAA" if ":" in entry.host else "A"

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
+from twisted_kong.model.entities import Target
 from twisted_kong.model.records import HealthChecks
 from twisted_kong.runtime.peers import Peer
 
 
 @dataclass(frozen=True, slots=True)
 class AddressReport:
-    """One address that a target stands for; ``host`` is a name where that is what is dialled, IPv6 has no brackets."""
+    """One address that a target stands for; ``host`` is a name where the TTL is 0, IPv6 has no brackets."""
 
     host: str
     port: int
@@ -76,14 +78,27 @@ def checks(settings: HealthChecks) -> bool:
     return any((*intervals, failures.tcp_failures, failures.timeouts, failures.http_failures))
 
 
-def make_report(settings: HealthChecks, peers: Iterable[Peer]) -> Report:
-    """The report of an upstream with these health checks and these peers, one for each target."""
+class Told(Protocol):
+    """What a target is told of: `twisted_kong.runtime.upstreams.LiveTarget`."""
+
+    target: Target
+
+    @property
+    def dns(self) -> str: ...
+
+    @property
+    def peers(self) -> tuple[Peer, ...]: ...
+
+
+def make_report(settings: HealthChecks, targets: Iterable[Told]) -> Report:
+    """The report of an upstream with these health checks and these targets."""
     checked = checks(settings)
-    targets = tuple(_target(peer, healthy=peer.healthy or not checked) for peer in peers)
-    return Report(checked, settings.threshold, targets)
+    return Report(checked, settings.threshold, tuple(_target(told, checked) for told in targets))
 
 
-def _target(peer: Peer, *, healthy: bool) -> TargetReport:
-    address = AddressReport(peer.host, peer.port, peer.weight, healthy)
-    dns = ("AAAA" if ":" in peer.host else "A") if peer.resolved else "unknown"
-    return TargetReport(peer.host, peer.port, peer.weight, dns, (address,))
+def _target(told: Told, checked: bool) -> TargetReport:
+    addresses = tuple(
+        AddressReport(peer.host, peer.port, peer.weight, peer.healthy or not checked) for peer in told.peers
+    )
+    target = told.target
+    return TargetReport(target.host, target.port, target.weight, told.dns, addresses)
