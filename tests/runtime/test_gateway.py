@@ -312,10 +312,10 @@ class RouterTests(SynchronousTestCase):
         def found(path: bytes) -> Any:
             return world.gateway.router.match(b"GET", b"a.test", path, lambda name: [], False)
 
-        self.assertEqual(found(b"/orders").route.service, service)
+        self.assertEqual(found(b"/orders").service, service)
         self.assertIsNone(found(b"/bills"))
         world.put(edited(service, host="elsewhere.test"))
-        self.assertEqual(found(b"/orders").route.service.host, "elsewhere.test")
+        self.assertEqual(found(b"/orders").service.host, "elsewhere.test")
         world.put(*a_pair("bills"))
         self.assertIsNotNone(found(b"/bills"))
         world.delete(route)
