@@ -11,7 +11,8 @@ them, and otherwise for a moment, so that a target that was just added has its s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
@@ -21,7 +22,7 @@ from twisted_kong.interfaces import IAlgorithm
 from twisted_kong.model.entities import Target, Upstream
 from twisted_kong.runtime.balancer import Balancer
 from twisted_kong.runtime.direct import stand_for
-from twisted_kong.runtime.names import Name, Names
+from twisted_kong.runtime.names import Listener, Name, Names, Record
 from twisted_kong.runtime.peers import Peer, Peers, is_address
 from twisted_kong.runtime.reports import Report, checks, make_report
 
@@ -54,30 +55,48 @@ class LiveTarget:
         return "unknown" if self.name.error is None else self.name.error.reason
 
 
+class _Used:
+    """A name that targets of one upstream have: how it is listened to, and the ids of these targets."""
+
+    __slots__ = ("failing", "listener", "name", "targets")
+
+    def __init__(self) -> None:
+        self.name: Name
+        self.listener: Listener
+        self.targets: dict[str, None] = {}
+        self.failing: str | None = None
+
+
 class LiveUpstream:
     """An upstream, alive for as long as it is configured, whatever changes of it."""
 
     def __init__(self, entity: Upstream, make_algorithm: MakeAlgorithm, peers: Peers, names: Names) -> None:
         self.entity = entity
-        self.targets: Sequence[LiveTarget] = ()
         self.balancer = Balancer(entity.name, make_algorithm(entity))
         self.host_header = _encoded(entity.host_header)
         """The Host that its targets are to be asked with, None for their own."""
         self.listens: Callable[[LiveUpstream], None] | None = None
         """Called when peers have joined or left, or their weights, or the upstream, have changed."""
+        self._targets: dict[str, LiveTarget] = {}
         self._make_algorithm = make_algorithm
         self._peers = peers
         self._names = names
-        self._used: dict[str, Name] = {}
+        self._used: dict[str, _Used] = {}
+        self._unknown: set[str] = set()  # names in use that were never answered
+        self._changed: set[str] = set()  # names whose records have changed
         self._news: IDelayedCall | None = None
-        self._failing: dict[str, str] = {}
         self._waiting: list[Deferred[None]] = []
         self._moment: IDelayedCall | None = None
 
     @property
+    def targets(self) -> Collection[LiveTarget]:
+        """All targets, in their order."""
+        return self._targets.values()
+
+    @property
     def members(self) -> list[Peer]:
         """The peers of all targets, in their order."""
-        return [peer for live in self.targets for peer in live.peers]
+        return [peer for live in self._targets.values() for peer in live.peers]
 
     def change(self, entity: Upstream) -> None:
         """Be ``entity`` from now on. A new algorithm gets the peers of the old one, which keep what they know."""
@@ -86,28 +105,31 @@ class LiveUpstream:
         if before.algorithm != entity.algorithm:
             self.balancer = Balancer(entity.name, self._make_algorithm(entity))
         self.balancer.name = entity.name
+        if before.use_srv_name != entity.use_srv_name:
+            self._changed.update(self._used)
         self._refresh()
 
     def set_targets(self, targets: Iterable[Target]) -> None:
         """Have exactly these targets from now on."""
-        targets = list(targets)
-        hosts = {target.host.lower() for target in targets if not is_address(target.host)}
-        for host in self._used.keys() - hosts:
-            self._forget(host)
-        self.targets = ()  # what becomes known meanwhile is taken in below
-        for host in sorted(hosts - self._used.keys()):
-            self._used[host] = self._names.use(host, self._name_changed, keep=True)
-        self.targets = [LiveTarget(target, self._used.get(target.host.lower())) for target in targets]
-        if self._unsettled() and self._moment is None:
-            self._moment = self._names.clock.callLater(MOMENT, self._moment_over)
+        before, found = self._targets, {}
+        joining = []
+        for target in targets:
+            live = before.get(target.id)
+            if live is None or live.target is not target:
+                live = LiveTarget(target, None)
+                joining.append(live)
+            found[target.id] = live
+        self._targets = found
+        left = [live for id, live in before.items() if found.get(id) is not live]
+        for live in joining:
+            self._join(live)
+        for live in left:
+            self._leave(live)
         self._refresh()
 
     def close(self) -> None:
         """It is configured no more: forget its names. Whoever waits is told that there is nobody."""
-        for host in list(self._used):
-            self._forget(host)
-        self.targets = ()
-        self._refresh()
+        self.set_targets(())
         self.listens = None
 
     def set_health(self, target: Target, healthy: bool, address: tuple[str, int] | None) -> None:
@@ -115,82 +137,115 @@ class LiveUpstream:
 
         What is said of an address that the target does not have is not remembered.
         """
-        for live in self.targets:
-            if live.target.id == target.id:
-                for peer in live.peers:
-                    if address in (None, peer.key):
-                        peer.healthy = healthy
+        live = self._targets.get(target.id)
+        if live is not None:
+            for peer in live.peers:
+                if address in (None, peer.key):
+                    peer.healthy = healthy
         self.balancer.refresh()
 
     def report(self) -> Report:
         """How it and its targets are."""
         return make_report(self.entity.healthchecks, self.targets)
 
-    def _forget(self, host: str) -> None:
-        self._used.pop(host).leave(self._name_changed)
-        self._failing.pop(host, None)
+    # -- targets and their names -------------------------------------------------------------------------------
 
-    def _name_changed(self) -> None:
+    def _join(self, live: LiveTarget) -> None:
+        """A target has come: it stands for its address, or uses its name."""
+        target = live.target
+        if is_address(target.host):
+            live.peers = (self._peers.get(self.entity.id, target.host, target.port, target.weight),)
+            return
+        host = target.host.lower()
+        used = self._used.get(host)
+        if used is None:
+            used = self._used[host] = _Used()
+            used.listener = partial(self._name_changed, host)
+            used.name = self._names.use(host, used.listener, keep=True)
+            if not used.name.settled:
+                self._unknown.add(host)
+                if self._moment is None:
+                    self._moment = self._names.clock.callLater(MOMENT, self._moment_over)
+        live.name = used.name
+        used.targets[target.id] = None
+        self._changed.add(host)
+
+    def _leave(self, live: LiveTarget) -> None:
+        """A target has gone, or another one has its id: a name no other target has is forgotten."""
+        if live.name is None:
+            return
+        host, id = live.target.host.lower(), live.target.id
+        used = self._used[host]
+        now = self._targets.get(id)
+        if now is None or now.name is not live.name:
+            del used.targets[id]
+        if not used.targets:
+            del self._used[host]
+            self._unknown.discard(host)
+            self._changed.discard(host)
+            used.name.leave(used.listener)
+
+    def _name_changed(self, host: str) -> None:
         """A name stands for something else. Others may as well in this very turn, so that is looked at in the next."""
+        self._changed.add(host)
         if self._news is None:
-            self._news = self._names.clock.callLater(0, self._refresh)
+            self._news = self._names.clock.callLater(0, self._heard)
+
+    def _heard(self) -> None:
+        self._news = None
+        self._refresh()
 
     def _refresh(self) -> None:
         """Stand for what is known now, and tell everybody."""
         if self._news is not None:
-            if self._news.active():
-                self._news.cancel()
+            self._news.cancel()
             self._news = None
-        for live in self.targets:
-            live.peers = self._stand(live)
-        self._note_failures()
+        changed, self._changed = self._changed, set()
+        for host in sorted(changed):
+            used = self._used[host]
+            if used.name.settled:
+                self._unknown.discard(host)
+            for id in used.targets:
+                live = self._targets[id]
+                live.peers = self._stand(live.target, used.name.record)
+            self._note(host, used)
         self.balancer.update(self.members, checked=checks(self.entity.healthchecks))
         self._settle()
         if self.listens is not None:
             self.listens(self)
 
-    def _stand(self, live: LiveTarget) -> tuple[Peer, ...]:
-        """The peers a target stands for."""
-        target, owner = live.target, self.entity.id
-        if live.name is None:
-            return (self._peers.get(owner, target.host, target.port, target.weight),)
-        record = live.name.record
+    def _stand(self, target: Target, record: Record | None) -> tuple[Peer, ...]:
+        """The peers that a target whose name has this record stands for."""
+        owner, peers = self.entity.id, self._peers
         if record is None:
             return ()
         if record.virtual:
-            return (self._peers.get(owner, target.host, target.port, target.weight),)
+            return (peers.get(owner, target.host, target.port, target.weight),)
         srv_names = bool(self.entity.use_srv_name)
-        return stand_for(record, target.host, target.port, target.weight, self._peers, owner, srv_names=srv_names)
+        return stand_for(record, target.host, target.port, target.weight, peers, owner, srv_names=srv_names)
 
-    def _note_failures(self) -> None:
-        """Log which names begin to fail, and which no longer do."""
-        for host, name in self._used.items():
-            reason = None if name.error is None or name.record is not None else name.error.reason
-            before = self._failing.get(host)
-            if reason is not None and reason != before:
-                self._failing[host] = reason
-                log.warn(
-                    "the targets at {host} of {upstream} have no address: {reason}",
-                    host=host,
-                    upstream=self.entity.name,
-                    reason=reason,
-                )
-            elif name.record is not None and before is not None:
-                del self._failing[host]
-                log.info("the targets at {host} of {upstream} have addresses", host=host, upstream=self.entity.name)
+    def _note(self, host: str, used: _Used) -> None:
+        """Log that a name begins to fail, and that it no longer does."""
+        name, before = used.name, used.failing
+        used.failing = None if name.error is None else name.error.reason
+        if used.failing is not None and used.failing != before:
+            log.warn(
+                "no address for {targets} of {upstream}: {reason}",
+                targets=", ".join(self._targets[id].target.target for id in used.targets),
+                upstream=self.entity.name,
+                reason=used.failing,
+            )
+        elif name.record is not None and before is not None:
+            log.info("{host}, a target of {upstream}, has addresses again", host=host, upstream=self.entity.name)
 
     # -- names not yet answered --------------------------------------------------------------------------------
 
-    def _unsettled(self) -> bool:
-        return any(not name.settled for name in self._used.values())
-
     def _settle(self) -> None:
         """Let requests wait or go on, as is right now."""
-        unsettled = self._unsettled()
-        if not unsettled and self._moment is not None:
+        if not self._unknown and self._moment is not None:
             self._moment.cancel()
             self._moment = None
-        if unsettled and (self._moment is not None or not any(peer.weight for peer in self.balancer.peers)):
+        if self._unknown and (self._moment is not None or not any(peer.weight for peer in self.balancer.peers)):
             self.balancer.before = self._wait
             return
         self.balancer.before = None
