@@ -8,7 +8,8 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
-SOURCES := twisted_kong twisted/plugins etc benchmarks tests
+SOURCES := twisted_kong twisted/plugins etc benchmarks tests \
+  $(wildcard plugins/*.py) plugins/wheel-example/src plugins/wheel-example/tests
 
 .PHONY: help run test lint bench lock clean
 

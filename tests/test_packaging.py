@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
+import tarfile
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from stage import StagedGateway, origins
 
 ROOT = Path(__file__).parents[1]
-PACKAGED = ("MANIFEST.in", "README.md", "pyproject.toml", "setup.py", "twisted", "twisted_kong")
+PACKAGED = ("MANIFEST.in", "README.md", "plugins", "pyproject.toml", "setup.py", "twisted", "twisted_kong")
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +35,19 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built from the source distribution, so that what is missing there is missing here."""
-    where = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", where, checkout, cwd=where)
+    return build(checkout, tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the package with a component that is somebody else's."""
+    copy = tmp_path_factory.mktemp("stranger") / "wheel-example"
+    return shutil.copytree(ROOT / "plugins" / "wheel-example", copy, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def build(project: Path, where: Path) -> Path:
+    """The wheel of a project, built in ``where`` without a look at the network."""
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", where, project, cwd=where)
     (built,) = where.glob("*.whl")
     return built
 
@@ -107,3 +121,40 @@ def test_editable_install(checkout: Path, tmp_path: Path) -> None:
     environment.install("-e", checkout)
     assert "kong-gateway" in environment.twistd("--help")
     assert environment.origin() == checkout / "twisted_kong"
+
+
+def test_nothing_of_plugins(wheel: Path, checkout: Path) -> None:
+    """The examples are in the source distribution, and not in the wheel."""
+    names = zipfile.ZipFile(wheel).namelist()
+    assert not [name for name in names if "weighted_random" in name or "first_available" in name]
+    (source,) = wheel.parent.glob("*.tar.gz")
+    with tarfile.open(source) as archive:
+        packed = {name.partition("/")[2] for name in archive.getnames()}
+    examples = [path for path in (checkout / "plugins").rglob("*") if path.is_file()]
+    assert {str(path.relative_to(checkout)) for path in examples} <= packed
+
+
+def test_component_of_a_stranger(wheel: Path, stranger: Path, tmp_path: Path) -> None:
+    """An algorithm out of somebody else's wheel, installed beside ours, is listed and picks, by its name alone."""
+    environment = Environment(tmp_path / "venv")
+    environment.install(wheel, build(stranger, tmp_path))
+    listed = run(environment.python, "-m", "twisted_kong.command", "components", cwd=tmp_path)
+    rows = [line.split("  ") for line in listed.splitlines() if "first-available" in line]
+    assert [[cell.strip() for cell in row if cell] for row in rows] == [
+        ["algorithm", "first-available", "entry point of kong-first-available 1.0", "1.0"]
+    ]
+    with origins(2) as (light, heavy), StagedGateway(tmp_path, python=environment.python) as gateway:
+        gateway.put_upstream("orders", {light.target: 10, heavy.target: 20}, algorithm="first-available")
+        assert gateway.shares("/orders", 5) == {heavy.port: 5}
+        gateway.admin("PATCH", f"/upstreams/orders/targets/{heavy.target}", weight=0)
+        assert gateway.shares("/orders", 5) == {light.port: 5}
+
+
+def test_tests_of_a_stranger(wheel: Path, stranger: Path, tmp_path: Path) -> None:
+    """Whoever has our wheel can test a component with it: the contract suite is all there, and the example passes."""
+    environment = Environment(tmp_path / "venv")
+    environment.install(wheel, build(stranger, tmp_path))
+    told = run(environment.python, "-m", "pytest", "-q", "-p", "no:cacheprovider", stranger / "tests", cwd=tmp_path)
+    passed = re.search(r"(\d+) passed", told)
+    assert passed is not None
+    assert int(passed[1]) > 10

@@ -16,6 +16,7 @@ from twisted_kong.model.changes import Change
 from twisted_kong.model.entities import Upstream
 from twisted_kong.model.snapshot import Snapshot
 from twisted_kong.model.traffic import Answer, Outcome, Pick
+from twisted_kong.settings import Settings
 
 
 class IPeer(Interface):
@@ -73,8 +74,8 @@ class IResolverFactory(IPlugin):
 
     name: str = Attribute("The value of the setting: ``system``.")
 
-    def build(reactor: object, settings: object) -> IResolver:
-        """A resolver working on ``reactor`` under `twisted_kong.settings.Settings`."""
+    def build(reactor: object, settings: Settings) -> IResolver:
+        """A resolver working on ``reactor`` under these settings."""
 
 
 class IConfigStore(Interface):
