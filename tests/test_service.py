@@ -28,7 +28,6 @@ from twisted.internet.threads import deferToThread
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import TestCase
 
-from twisted_kong import service
 from twisted_kong.prefix import node_id
 from twisted_kong.service import GatewayService, Options
 from twisted_kong.settings import load
@@ -308,8 +307,7 @@ class GatewayTests(TestCase):
 
     async def test_grace_has_an_end(self) -> None:
         """A request that is not answered in time is cut off."""
-        self.patch(service, "GRACE", 0.2)
-        gateway, proxy, admin = await self.start(database="sqlite")
+        gateway, proxy, admin = await self.start(database="sqlite", nginx_main_worker_shutdown_timeout="200ms")
         waiting = await self.route(admin, hold=True)
         client = self.connect(proxy, REQUEST)
         await self.until(lambda: waiting)
@@ -318,8 +316,7 @@ class GatewayTests(TestCase):
 
     async def test_nobody_new_is_served(self) -> None:
         """Who connects once the gateway has begun to stop is turned away."""
-        self.patch(service, "GRACE", 0.2)
-        gateway, proxy, admin = await self.start()
+        gateway, proxy, admin = await self.start(nginx_main_worker_shutdown_timeout="200ms")
         await self.route(admin, hold=True)
         self.connect(proxy, REQUEST)
         await self.until(lambda: gateway._core.exchanges)

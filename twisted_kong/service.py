@@ -37,7 +37,7 @@ from twisted.python.failure import Failure
 from twisted_kong import VERSION
 from twisted_kong.admin.node import Node
 from twisted_kong.admin.request import AdminSite
-from twisted_kong.admin.site import make_admin_site
+from twisted_kong.admin.site import make_admin_site, make_status_site
 from twisted_kong.errors import StartupError
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model.changes import Change
@@ -54,6 +54,7 @@ from twisted_kong.runtime.names import Names, make_names
 from twisted_kong.settings import Listener, Settings, load
 from twisted_kong.store.declarative import NOTHING_LOADED, Loader, text_of
 from twisted_kong.store.memory import MemoryStore
+from twisted_kong.systemd import Supervisor
 from twisted_kong.tasks import detach
 from twisted_kong.telemetry.accesslog import FORMATS, AccessLog
 from twisted_kong.telemetry.node import NodeMetrics
@@ -62,9 +63,6 @@ from twisted_kong.telemetry.traffic import Traffic
 T = TypeVar("T")
 
 log = Logger()
-
-GRACE = 3.0
-"""Seconds that requests under way have to be answered when the gateway stops."""
 
 
 class Options(usage.Options):
@@ -154,6 +152,8 @@ class GatewayService(Service):
         self._store: IConfigStore
         self._loader: Loader | None = None
         self._access_log: AccessLog | None = None
+        self._supervisor = Supervisor(os.environ, reactor)
+        self._unready: str | None = "starting"
         self._terminal = False
         self._before: Any = signal.SIG_DFL
         self._core: ProxyCore
@@ -161,6 +161,7 @@ class GatewayService(Service):
         self._admin: AdminSite
         self._listeners: list[ProxyListener] = []
         self._ports: list[IListeningPort] = []
+        self._status_ports: list[IListeningPort] = []
 
     def startService(self) -> None:
         """Start everything.
@@ -199,10 +200,19 @@ class GatewayService(Service):
         for collector in (NodeMetrics(id, VERSION, self._connections), traffic):
             metrics.register(collector)
         ProcessCollector(registry=metrics)
-        node = Node(id, settings, self._connections, self._configuration_hash, registry.components, metrics)
+        node = Node(
+            id,
+            settings,
+            self._connections,
+            self._configuration_hash,
+            registry.components,
+            metrics,
+            lambda: self._unready,
+        )
         self._admin = make_admin_site(store, schema, node, gateway, self._loader, now=time.time, reactor=reactor)
         self._before = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
         signal.signal(signal.SIGUSR1, self._rotated)
+        signal.signal(signal.SIGQUIT, self._quit)
         self._terminal = self._before != signal.SIG_IGN and has_terminal()
         for listener in settings.proxy_listen:
             proxy = ProxyListener(self._core, settings)
@@ -210,8 +220,13 @@ class GatewayService(Service):
             self._ports.append(listen(reactor, listener, proxy, "proxy_listen"))
         for listener in settings.admin_listen:
             self._ports.append(listen(reactor, listener, self._admin, "admin_listen"))
+        if settings.status_listen:
+            status = make_status_site(node, reactor)
+            self._status_ports = [listen(reactor, each, status, "status_listen") for each in settings.status_listen]
         gc.collect()
         gc.freeze()  # a collection that walks the whole configuration stops all traffic meanwhile
+        self._unready = None
+        reactor.callWhenRunning(self._supervisor.ready)
         log.info("ready: {prefix}", prefix=settings.prefix)
         if settings.inert:
             log.info("settings without effect here: {names}", names=", ".join(settings.inert))
@@ -253,10 +268,15 @@ class GatewayService(Service):
         if self._access_log is not None:
             self._reactor.callFromThread(self._access_log.reopen)
 
+    def _quit(self, number: int, frame: FrameType | None) -> None:
+        """SIGQUIT came, with which nginx is told to stop gracefully; we do not stop in any other way."""
+        self._reactor.callFromThread(self._reactor.stop)
+
     async def _reload(self) -> None:
         """Read the configuration anew. What cannot be read leaves the one there is in force."""
         if not self.running:
             return
+        self._supervisor.reloading()
         try:
             if self._loader is None:
                 await self._store.apply(Change())  # the store notices what others wrote
@@ -266,6 +286,7 @@ class GatewayService(Service):
             log.error("the configuration stays as it is: {error}", error=error)
         else:
             log.info("read the configuration anew")
+        self._supervisor.ready()
 
     def stopService(self) -> Deferred[None]:
         """Stop everything; fires when it has stopped."""
@@ -273,12 +294,20 @@ class GatewayService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        self._unready = "draining"
+        busy = self._core.exchanges
+        self._supervisor.stopping(f"finishing {busy} requests")
+        if self._settings.drain_delay:
+            await deferLater(self._reactor, self._settings.drain_delay)
         await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in self._ports])
         for listener in self._listeners:
             listener.drain()
-        end = self._reactor.seconds() + GRACE
+        end = self._reactor.seconds() + self._settings.nginx_main_worker_shutdown_timeout
         while (self._core.exchanges or any(each.busy() for each in self._listeners)) and self._reactor.seconds() < end:
             await deferLater(self._reactor, 0.05)
+        await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in self._status_ports])
+        if self._core.exchanges:
+            log.warn("{count} requests were cut off", count=self._core.exchanges)
         for listener in self._listeners:
             listener.abort()
         self._core.close()
@@ -287,10 +316,12 @@ class GatewayService(Service):
         if self._access_log is not None:
             await deferLater(self._reactor, 0)  # what was aborted ends in the next turn, and has a line as well
             self._access_log.close()
-        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        for number in (signal.SIGUSR1, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_DFL)
         if self._lock is not None:
             self._lock.release()
         signal.signal(signal.SIGHUP, self._before)
+        self._supervisor.close()
 
 
 async def stopped(port: IListeningPort) -> None:

@@ -43,7 +43,8 @@ class Node:
 
     ``connections`` counts, by Kong's names, the connections and requests of all listeners. ``configuration_hash`` is
     asked only without a database: 32 hexadecimal digits, zeros while nothing was loaded. ``components`` are all that
-    are installed, at work or not; ``metrics`` is all that is measured.
+    are installed, at work or not; ``metrics`` is all that is measured. ``unready``
+    says why the gateway should get no traffic for now, or None.
     """
 
     id: str
@@ -52,6 +53,7 @@ class Node:
     configuration_hash: Callable[[], str] = lambda: "0" * 32
     components: Sequence[Component] = ()
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    unready: Callable[[], str | None] = lambda: None
 
 
 class Root(Endpoint):
@@ -99,6 +101,17 @@ class Status(Endpoint):
         if self._node.settings.database == "off":
             return Answer(200, {**status, "configuration_hash": self._node.configuration_hash()})
         return Answer(200, {**status, "database": {"reachable": True}})
+
+
+class Ready(Endpoint):
+    """``/status/ready``: whether the gateway should get traffic, for whoever spreads it over several of them."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def get(self, call: Call) -> Answer:
+        unready = self._node.unready()
+        return Answer(200, {"message": "ready"}) if unready is None else Answer(503, {"message": unready})
 
 
 class Components(Endpoint):

@@ -11,7 +11,7 @@ from twisted_kong.admin.configuration import Configuration
 from twisted_kong.admin.declarative import Config, ReadOnly, ReadOnlyConfiguration
 from twisted_kong.admin.health import Balancers
 from twisted_kong.admin.metrics import Metrics
-from twisted_kong.admin.node import Cluster, Components, Endpoints, Node, Robots, Root, Status
+from twisted_kong.admin.node import Cluster, Components, Endpoints, Node, Ready, Robots, Root, Status
 from twisted_kong.admin.openapi import OpenApi
 from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.tree import Endpoint, make_tree
@@ -48,6 +48,12 @@ def make_admin_site(
         headers=settings.headers,
         reactor=reactor,
     )
+
+
+def make_status_site(node: Node, reactor: IReactorTime) -> AdminSite:
+    """The site that serves the Status API: how the gateway is, and nothing that could be changed."""
+    table = {"/status": Status(node), "/status/ready": Ready(node), "/metrics": Metrics(node.metrics)}
+    return AdminSite(make_tree(table), max_body=0, headers=node.settings.headers, reactor=reactor)
 
 
 def endpoints(

@@ -37,7 +37,6 @@ _WHY: Mapping[str, str] = {
         cluster_mtls cluster_cert cluster_cert_key cluster_ca_cert cluster_server_name cluster_control_plane
         cluster_listen cluster_dp_labels cluster_data_plane_purge_delay cluster_ocsp cluster_use_proxy
         cluster_max_payload cluster_rpc cluster_rpc_sync""",
-    "there is no Status API; `GET /status` of the Admin API tells": "status_listen",
     "there is no Kong Manager": "admin_gui_listen admin_gui_url admin_gui_path admin_gui_api_url",
     "there are no plugins of Kong's": "plugins pluginserver_names vaults",
     "there is no Lua": """

@@ -88,6 +88,12 @@ class Settings:
     admin_listen: tuple[Listener, ...] = setting(
         served_listeners, "127.0.0.1:8001", "Where the Admin API listens, which is open to whoever reaches it."
     )
+    status_listen: tuple[Listener, ...] = setting(
+        served_listeners,
+        "off",
+        "Where the Status API listens: `/status`, `/status/ready` and `/metrics`, for reading alone (Kong:"
+        " `127.0.0.1:8007`).",
+    )
     port_maps: Mapping[int, int] = setting(
         values.port_maps, "", "`external:internal, …`: the ports clients see, where they are not those we listen on."
     )
@@ -172,6 +178,15 @@ class Settings:
 
     # -- connections from clients (nginx's directives and units)
 
+    nginx_main_worker_shutdown_timeout: float = setting(
+        values.time, "10s", "Time that requests under way have to be answered when the gateway stops."
+    )
+    drain_delay: float = setting(
+        values.seconds,
+        "0",
+        "Seconds between `/status/ready` turning 503 and the end of listening when the gateway stops: as long as who"
+        " spreads traffic takes to notice. Not one of Kong's.",
+    )
     nginx_http_client_max_body_size: int = setting(
         values.size, "0", "Size of a request body above which the answer is 413; 0 for no limit."
     )
