@@ -185,7 +185,7 @@ class Load:
                 answer.read()
             except (http.client.RemoteDisconnected, BrokenPipeError, ConnectionResetError) as error:
                 # a kept connection may be closed at any moment it is idle: what was sent on it is asked again
-                if connection.sock is None or not getattr(connection, "used", False):
+                if not getattr(connection, "used", False):
                     self.failures.append(repr(error))
                 connection.close()
                 connection.used = False  # type: ignore[attr-defined]  # ours

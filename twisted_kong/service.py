@@ -65,6 +65,11 @@ T = TypeVar("T")
 log = Logger()
 
 
+LAST_CALL = 0.25
+"""Seconds in which a client whose connection is idle when the gateway stops may still ask, and is answered: it may have
+asked already, and would otherwise see its connection end in place of an answer."""
+
+
 class Options(usage.Options):
     """The command line. Everything else is a setting of the file or of the environment."""
 
@@ -302,9 +307,13 @@ class GatewayService(Service):
         await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in self._ports])
         for listener in self._listeners:
             listener.drain()
-        end = self._reactor.seconds() + self._settings.nginx_main_worker_shutdown_timeout
-        while (self._core.exchanges or any(each.busy() for each in self._listeners)) and self._reactor.seconds() < end:
-            await deferLater(self._reactor, 0.05)
+        await self._until(lambda: not any(each.connections for each in self._listeners), LAST_CALL)
+        for listener in self._listeners:
+            listener.close_idle()
+        await self._until(
+            lambda: not self._core.exchanges and not any(each.busy() for each in self._listeners),
+            self._settings.nginx_main_worker_shutdown_timeout,
+        )
         await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in self._status_ports])
         if self._core.exchanges:
             log.warn("{count} requests were cut off", count=self._core.exchanges)
@@ -322,6 +331,12 @@ class GatewayService(Service):
             self._lock.release()
         signal.signal(signal.SIGHUP, self._before)
         self._supervisor.close()
+
+    async def _until(self, there: Callable[[], bool], patience: float) -> None:
+        """Wait until ``there()``, but no longer than so many seconds."""
+        end = self._reactor.seconds() + patience
+        while not there() and self._reactor.seconds() < end:
+            await deferLater(self._reactor, 0.02)
 
 
 async def stopped(port: IListeningPort) -> None:

@@ -231,14 +231,24 @@ def test_no_keep_alive() -> None:
 
 
 def test_draining() -> None:
-    """A listener that drains closes what is idle at once and what is busy after its answer."""
+    """A listener that drains lets idle clients ask once more, then closes what is idle, and what is busy when it is
+    answered."""
     lab = Lab()
-    silent, idle, busy = lab.client(), lab.client(GET), lab.client(GET)
-    lab.origin(0).send(OK)
+    silent, idle, asking, busy = lab.client(), lab.client(GET), lab.client(GET), lab.client(GET)
+    first, second = lab.origin(0), lab.origin(1)
+    first.send(OK)
+    second.send(OK)
     lab.listener.drain()
     lab.wait()
+    assert not any(client.closed for client in (silent, idle, asking, busy))
+    asking.send(GET)
+    second.send(OK)
+    lab.wait()
+    assert (statuses(asking), asking.closed) == ([200, 200], True)
+    lab.listener.close_idle()
+    lab.wait()
     assert (silent.closed, idle.closed, busy.closed) == (True, True, False)
-    lab.origin(1).send(OK)
+    lab.origin(2).send(OK)
     lab.wait()
     assert busy.closed
     assert statuses(busy) == [200]

@@ -401,8 +401,11 @@ class ProxyListener(ServerFactory):
         self.connections.discard(connection)
 
     def drain(self) -> None:
-        """Close what is idle; what is busy closes after its answer."""
+        """From now on a connection ends with its next answer."""
         self.draining = True
+
+    def close_idle(self) -> None:
+        """Close what is idle; what is busy closes after its answer."""
         for connection in list(self.connections):
             connection.close_idle()
 
