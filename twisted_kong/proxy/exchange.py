@@ -36,18 +36,16 @@ from twisted_kong.model.traffic import Outcome
 from twisted_kong.proxy.client import Dial, UpstreamConnection
 from twisted_kong.proxy.downstream import Downstream
 from twisted_kong.proxy.forwarding import Client, came_by_https, forwarded
-from twisted_kong.proxy.framing import LAST_CHUNK, chunk
 from twisted_kong.proxy.headers import RequestHead, ResponseHead
 from twisted_kong.proxy.lookups import Lookups, told
+from twisted_kong.proxy.sending import Sending
 from twisted_kong.proxy.upload import Upload
-from twisted_kong.proxy.wire import READ_SIZE
 from twisted_kong.runtime.balancer import Lease
 from twisted_kong.runtime.peers import Peer
 from twisted_kong.telemetry.accesslog import Try
 
 if TYPE_CHECKING:
     from twisted_kong.proxy.core import ProxyCore
-    from twisted_kong.routing.router import Match
 
 log = Logger()
 
@@ -61,42 +59,32 @@ DEFAULT_RETRIES = 5
 """Where a service's ``retries`` is null."""
 
 
-class Exchange:
+class Exchange(Sending):
     """One request; see the module.
 
-    ``started`` is when it came, in seconds since the epoch; ``match`` its route, once that is known; ``consumer`` who
-    asks, where that was found out.
+    ``started`` is when it came, in seconds since the epoch; ``consumer`` who asks, where that was found out.
     """
 
     consumer: Consumer | None = None
-    match: Match | None = None
     _picked = 0.0
     _latency = 0.0
     _status = 0  # of the answer, once it has begun
     _attempts = 0
     _tried: tuple[Peer, ...] = ()
     _lease: Lease | None = None
-    _peer: Peer  # of the latest lease
     _began = 0.0  # the latest attempt
     _failures: tuple[Try, ...] = ()  # of the attempts before
-    _connection: UpstreamConnection | None = None
     _connecting: IConnector | Deferred[Any] | None = None
     _lookups: Lookups | None = None
-    _upload: Upload | None = None
     _held = b""
     _received = 0
     _sent = 0  # bytes of the answer's body
-    _content_sent = 0
     _ended = False
 
     def __init__(self, core: ProxyCore, downstream: Downstream, head: RequestHead, client: Client) -> None:
-        self.core = core
-        self.downstream = downstream
-        self.head = head
+        super().__init__(core, downstream, head, core.new_request_id())
         self.client = client
-        self.request_id = core.new_request_id()
         self.started = core.seconds()
-        self._body_ended = not head.meaning.has_body
 
     # -- the request -------------------------------------------------------------------------------------------
 
@@ -271,68 +259,6 @@ class Exchange:
         else:
             held, self._held = self._held, b""
             self._send_content(connection, held, self._request_head())
-
-    def _request_head(self) -> bytes:
-        """The head for the peer leased."""
-        head = self.head
-        match = self.match
-        assert match is not None
-        if self._upload is not None:
-            framing = b"Content-Length: %d\r\n" % self._upload.size
-        elif head.meaning.length is not None:
-            framing = b"Content-Length: %d\r\n" % head.meaning.length
-        else:
-            framing = b"Transfer-Encoding: chunked\r\n" if head.meaning.chunked else b""
-        return b"".join(
-            (
-                head.method,
-                b" ",
-                match.path,
-                head.query,
-                b" HTTP/1.1\r\nHost: ",
-                head.host if match.route.preserve_host else self._host(),
-                b"\r\nConnection: keep-alive\r\n",
-                self._forwarded,
-                b"X-Kong-Request-Id: %b\r\n" % self.request_id if self.core.tell_request_id else b"",
-                framing,
-                head.passing,
-                b"\r\n",
-            )
-        )
-
-    def _host(self) -> bytes:
-        """The Host for the peer: its name or the upstream's ``host_header``, with the port unless it is http's own."""
-        peer = self._peer
-        name = self._host_header
-        if name is None:
-            return peer.authority
-        return name if peer.port == 80 else b"%b:%d" % (name, peer.port)
-
-    def _send_upload(self, connection: UpstreamConnection, upload: Upload, head: bytes = b"") -> None:
-        """Send the kept body, after ``head`` if there is one, for as long as the peer keeps up."""
-        while True:
-            content = upload.read(self._content_sent, READ_SIZE)
-            self._content_sent += len(content)
-            ended = self._content_sent >= upload.size
-            connection.upload(head + content, ended)
-            if ended or connection.congested:
-                return
-            head = b""
-
-    def _send_content(self, connection: UpstreamConnection, content: bytes, head: bytes = b"") -> None:
-        """Send a piece of the body as it comes, framed the way the client frames it, after ``head`` if there is one."""
-        ended = self._body_ended
-        if self.head.meaning.chunked:
-            content = (chunk(content) if content else b"") + (LAST_CHUNK if ended else b"")
-        connection.upload(head + content, ended)
-        if not ended:
-            self.downstream.hold_body(connection.congested)
-
-    def upload_drained(self) -> None:
-        if self._upload is None:
-            self.downstream.hold_body(False)
-        elif self._connection is not None:
-            self._send_upload(self._connection, self._upload)
 
     # -- the answer --------------------------------------------------------------------------------------------
 

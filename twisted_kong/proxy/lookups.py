@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred, TimeoutError, fail, succeed
 from twisted.python.failure import Failure
 
 from twisted_kong.errors import NameFailure, NameNotResolved, ProxyError
-from twisted_kong.runtime.names import Names, Record
+from twisted_kong.runtime.names import Names
 from twisted_kong.runtime.peers import Peer
+from twisted_kong.runtime.records import Record
 
 
 def told(reason: Failure, host: str) -> ProxyError:

@@ -16,8 +16,9 @@ from twisted_kong.errors import NameFailure
 from twisted_kong.interfaces import IAlgorithm
 from twisted_kong.model.traffic import Outcome
 from twisted_kong.runtime.balancer import Balancer
-from twisted_kong.runtime.names import Name, Names, Record
+from twisted_kong.runtime.names import Name, Names
 from twisted_kong.runtime.peers import Peer, Peers, is_address
+from twisted_kong.runtime.records import Record
 
 FARTHEST = 256
 """Turns that are skipped at most to begin somewhere by chance."""

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
-from ipaddress import ip_address
 from itertools import count
 from random import Random
-from typing import Any, NamedTuple
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -28,6 +27,7 @@ from twisted_kong.interfaces import IHostResolver, IResolver, IResolverFactory
 from twisted_kong.model.traffic import Answer
 from twisted_kong.resolving.cache import Remembered, Rules
 from twisted_kong.runtime.peers import is_address
+from twisted_kong.runtime.records import Entry, Record, canonical, divided, type_of
 from twisted_kong.settings import Settings
 from twisted_kong.tasks import detach
 
@@ -50,33 +50,6 @@ AGAIN = 60.0
 
 SLOWEST = 16.0
 """Seconds between two questions for a kept name that fails, at most, where ``dns_error_ttl`` is not longer."""
-
-
-class Entry(NamedTuple):
-    """One address of a record.
-
-    ``port`` and ``weight`` are None where the record names none; ``name`` is the host of an SRV record that led to it.
-    """
-
-    host: str
-    port: int | None = None
-    weight: int | None = None
-    name: str | None = None
-
-
-class Record(NamedTuple):
-    """What a name stands for: the same entries in the same order wherever it is asked. Never without any.
-
-    A ``virtual`` record holds for one request.
-    """
-
-    entries: tuple[Entry, ...]
-    type: str
-    virtual: bool
-
-    def told(self) -> str:
-        """The type as Kong tells it where targets are listed."""
-        return "ttl=0, virtual SRV" if self.virtual else self.type
 
 
 Listener = Callable[[], None]
@@ -418,7 +391,7 @@ class Names:
             else:
                 host = hosts.get(address.host.lower())
                 inner = host.record.entries if host is not None and host.record is not None else ()
-                shares = _shares(address.weight, len(inner))
+                shares = divided(address.weight, len(inner))
                 name = address.host.rstrip(".")
                 entries = [
                     Entry(entry.host, address.port, share, name) for entry, share in zip(inner, shares, strict=True)
@@ -429,11 +402,11 @@ class Names:
                     found[entry[:2]] = entry
                 elif same.weight is not None and entry.weight is not None:
                     found[entry[:2]] = same._replace(weight=same.weight + entry.weight)
-        ordered = sorted(found.values(), key=_canonical)
+        ordered = sorted(found.values(), key=canonical)
         if len(ordered) > MOST:
             log.warn("{name} has {count} addresses: the first {most} serve", name=text, count=len(ordered), most=MOST)
             del ordered[MOST:]
-        return Record(tuple(ordered), answer.type or _type(ordered[0]), virtual) if ordered else None
+        return Record(tuple(ordered), answer.type or type_of(ordered[0]), virtual) if ordered else None
 
     def remind(self, name: Name) -> None:
         """Ask for ``name`` when it is time, if it is kept."""
@@ -475,22 +448,3 @@ def make_names(reactor: Any, settings: Settings, factory: IResolverFactory) -> N
     rules = Rules(settings.dns_valid_ttl, settings.dns_stale_ttl, settings.dns_not_found_ttl, settings.dns_error_ttl)
     resolver = factory.build(reactor, settings)
     return Names(resolver, reactor, rules, size=settings.dns_cache_size, no_sync=settings.dns_no_sync)
-
-
-def _shares(weight: int | None, count: int) -> list[int | None]:
-    """The weight of an SRV record, shared by the addresses of its host as evenly as whole numbers allow."""
-    if weight is None or not count:
-        return [None] * count
-    share, rest = divmod(weight, count)
-    return [max(share + (index < rest), 1) for index in range(count)]
-
-
-def _canonical(entry: Entry) -> tuple[int, int, int]:
-    address = ip_address(entry.host)
-    return address.version, int(address), entry.port or 0
-
-
-def _type(entry: Entry) -> str:
-    if entry.name is not None or entry.port is not None:
-        return "SRV"
-    return "AAAA" if ":" in entry.host else "A"

@@ -22,8 +22,9 @@ from twisted_kong.interfaces import IAlgorithm
 from twisted_kong.model.entities import Target, Upstream
 from twisted_kong.runtime.balancer import Balancer
 from twisted_kong.runtime.direct import stand_for
-from twisted_kong.runtime.names import Listener, Name, Names, Record
+from twisted_kong.runtime.names import Listener, Name, Names
 from twisted_kong.runtime.peers import Peer, Peers, is_address
+from twisted_kong.runtime.records import Record
 from twisted_kong.runtime.reports import Report, checks, make_report
 
 log = Logger()

@@ -1,0 +1,101 @@
+"""A request as a peer gets it: its head written anew, and its body as fast as the peer takes it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from twisted_kong.proxy.client import UpstreamConnection
+from twisted_kong.proxy.downstream import Downstream
+from twisted_kong.proxy.framing import LAST_CHUNK, chunk
+from twisted_kong.proxy.headers import RequestHead
+from twisted_kong.proxy.upload import Upload
+from twisted_kong.proxy.wire import READ_SIZE
+from twisted_kong.runtime.peers import Peer
+
+if TYPE_CHECKING:
+    from twisted_kong.proxy.core import ProxyCore
+    from twisted_kong.routing.router import Match
+
+
+class Sending:
+    """What of an exchange concerns the request on its way to a peer; whether and to whom it is sent does not.
+
+    ``match`` is the request's route, once that is known.
+    """
+
+    match: Match | None = None
+    _forwarded = b""  # the lines that tell about the client
+    _host_header: bytes | None = None  # what the upstream prescribes
+    _peer: Peer  # who gets it
+    _connection: UpstreamConnection | None = None
+    _upload: Upload | None = None  # the body, where it is kept
+    _content_sent = 0  # bytes of it
+
+    def __init__(self, core: ProxyCore, downstream: Downstream, head: RequestHead, request_id: bytes) -> None:
+        self.core = core
+        self.downstream = downstream
+        self.head = head
+        self.request_id = request_id
+        self._body_ended = not head.meaning.has_body
+
+    def _request_head(self) -> bytes:
+        """The head for the peer leased."""
+        head = self.head
+        match = self.match
+        assert match is not None
+        if self._upload is not None:
+            framing = b"Content-Length: %d\r\n" % self._upload.size
+        elif head.meaning.length is not None:
+            framing = b"Content-Length: %d\r\n" % head.meaning.length
+        else:
+            framing = b"Transfer-Encoding: chunked\r\n" if head.meaning.chunked else b""
+        return b"".join(
+            (
+                head.method,
+                b" ",
+                match.path,
+                head.query,
+                b" HTTP/1.1\r\nHost: ",
+                head.host if match.route.preserve_host else self._host(),
+                b"\r\nConnection: keep-alive\r\n",
+                self._forwarded,
+                b"X-Kong-Request-Id: %b\r\n" % self.request_id if self.core.tell_request_id else b"",
+                framing,
+                head.passing,
+                b"\r\n",
+            )
+        )
+
+    def _host(self) -> bytes:
+        """The Host for the peer: its name or the upstream's ``host_header``, with the port unless it is http's own."""
+        peer = self._peer
+        name = self._host_header
+        if name is None:
+            return peer.authority
+        return name if peer.port == 80 else b"%b:%d" % (name, peer.port)
+
+    def _send_upload(self, connection: UpstreamConnection, upload: Upload, head: bytes = b"") -> None:
+        """Send the kept body, after ``head`` if there is one, for as long as the peer keeps up."""
+        while True:
+            content = upload.read(self._content_sent, READ_SIZE)
+            self._content_sent += len(content)
+            ended = self._content_sent >= upload.size
+            connection.upload(head + content, ended)
+            if ended or connection.congested:
+                return
+            head = b""
+
+    def _send_content(self, connection: UpstreamConnection, content: bytes, head: bytes = b"") -> None:
+        """Send a piece of the body as it comes, framed the way the client frames it, after ``head`` if there is one."""
+        ended = self._body_ended
+        if self.head.meaning.chunked:
+            content = (chunk(content) if content else b"") + (LAST_CHUNK if ended else b"")
+        connection.upload(head + content, ended)
+        if not ended:
+            self.downstream.hold_body(connection.congested)
+
+    def upload_drained(self) -> None:
+        if self._upload is None:
+            self.downstream.hold_body(False)
+        elif self._connection is not None:
+            self._send_upload(self._connection, self._upload)
