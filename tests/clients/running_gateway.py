@@ -63,6 +63,12 @@ class RunningGateway:
             self._process.terminate()
             self._process.wait(20)
 
+    def kill(self) -> None:
+        """End it without letting it do anything more."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(20)
+
     def printed(self) -> str:
         """What it has written to its log."""
         return self._log.read_text(errors="replace")
