@@ -1,17 +1,20 @@
 """A client that makes a gateway be what a file declares, by the requests that decK makes of the same file.
 
 It reads everything there is in pages of a thousand, fills the file with the defaults that the published schemas tell,
-compares, and writes what differs by ids of its own choice: new things with PUT (targets with POST), parents first. A
-reference goes out with the name beside the id. Like a client in Go it cannot live with ``1.0`` where an integer is due.
+compares, and writes what differs by ids of its own choice: with PUT, and a target for which that is a 404 with POST;
+parents first, and what is of one kind through several connections at once. A reference goes out with the name beside
+the id. Like a client in Go it cannot live with ``1.0`` where an integer is due.
 Nothing here knows more of the gateway than such a client does.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -21,6 +24,8 @@ from running_gateway import Admin, Answer
 Row = dict[str, Any]
 Rows = dict[str, dict[str, Row]]
 """kind → id → what is, or should be."""
+Pair = tuple[Row | None, Row | None]
+"""What is there, and what should be."""
 
 
 @dataclass(frozen=True)
@@ -70,10 +75,12 @@ class Failed(AssertionError):
 
 
 class DeclarativeClient:
-    """Works through one connection; ``tags`` are those of the entities that are its business, all of them each."""
+    """``tags`` are those of the entities that are its business, all of them each. What is of one kind is written
+    through ``admin`` and all the ``others`` at once, each connection taking what no other has."""
 
-    def __init__(self, admin: Admin, *tags: str) -> None:
+    def __init__(self, admin: Admin, *tags: str, others: Sequence[Admin] = ()) -> None:
         self._admin = admin
+        self._all = (admin, *others)
         self._tags = tags
 
     def ping(self) -> tuple[int, ...]:
@@ -124,10 +131,14 @@ class DeclarativeClient:
         there = self.dump()
         return self._change(there, self.wanted(state, there))
 
-    def diff(self, state: State) -> dict[str, list[tuple[Row | None, Row | None]]]:
+    def diff(self, state: State) -> dict[str, list[Pair]]:
         """What differs, by kind: what is there and what should be."""
         there = self.dump()
         return {name: rows for name, rows in differences(there, self.wanted(state, there)).items() if rows}
+
+    def restore(self, rows: Rows) -> int:
+        """Make the gateway be what was dumped; how many writes that took."""
+        return self._change(self.dump(), rows)
 
     def reset(self) -> None:
         """Take everything away."""
@@ -137,27 +148,41 @@ class DeclarativeClient:
         different = differences(there, wanted)
         writes = 0
         for name in KINDS:
-            for old, new in different[name]:
-                if new is not None:
-                    self._write(name, old, new)
-                    writes += 1
+            writes += self._at_once(partial(self._write, name), [pair for pair in different[name] if pair[1]])
         for name in reversed(KINDS):
-            for old, new in different[name]:
-                if old is not None and new is None:
-                    self._ask("DELETE", f"{self._collection(name, old)}/{old['id']}")
-                    writes += 1
+            writes += self._at_once(partial(self._delete, name), [pair for pair in different[name] if not pair[1]])
         return writes
 
-    def _write(self, name: str, old: Row | None, new: Row) -> None:
+    def _at_once(self, work: Callable[[Admin, Pair], None], pairs: Sequence[Pair]) -> int:
+        """Do ``work`` with all of them, through all connections; how many they were."""
+        turns = iter(pairs)  # `next` of it is one step, so that no pair is taken twice
+
+        def through(admin: Admin) -> None:
+            for pair in turns:
+                work(admin, pair)
+
+        with ThreadPoolExecutor(len(self._all)) as threads:
+            for done in [threads.submit(through, admin) for admin in self._all]:
+                done.result()
+        return len(pairs)
+
+    def _delete(self, name: str, admin: Admin, pair: Pair) -> None:
+        old = known(pair[0])
+        path = f"{self._collection(name, old)}/{old['id']}"
+        asked(admin, "DELETE", path, None, 204)
+
+    def _write(self, name: str, admin: Admin, pair: Pair) -> None:
+        old, new = pair[0], known(pair[1])
         path = self._collection(name, new)
-        if old is None and KINDS[name].alone:
-            answer = self._admin.ask("GET", f"{KINDS[name].path}/{new['id']}")
-            if answer.status != 404:
-                raise Failed("GET", f"{path}/{new['id']}", None, answer)
-        if old is None and not KINDS[name].alone:
-            answer = self._ask("POST", path, new)
+        one = f"{path}/{new['id']}"
+        if old is not None:
+            answer = asked(admin, "PUT", one, new, 200)
+        elif KINDS[name].alone:
+            asked(admin, "GET", f"{KINDS[name].path}/{new['id']}", None, 404)
+            answer = asked(admin, "PUT", one, new, 200)
         else:
-            answer = self._ask("PUT", f"{path}/{new['id']}", new)
+            asked(admin, "PUT", one, new, 404)
+            answer = asked(admin, "POST", path, new, 201)
         made = self._read(name, answer.document)
         if comparable(made) != comparable(new):
             raise Failed("PUT or POST", path, new, answer)
@@ -195,6 +220,19 @@ class DeclarativeClient:
         if not (200 <= answer.status < 400 or answer.status == also):
             raise Failed(method, path, body, answer)
         return answer
+
+
+def asked(admin: Admin, method: str, path: str, body: Row | None, status: int) -> Answer:
+    """The answer, which must have this ``status``."""
+    answer = admin.ask(method, path, body)
+    if answer.status != status:
+        raise Failed(method, path, body, answer)
+    return answer
+
+
+def known(row: Row | None) -> Row:
+    assert row is not None
+    return row
 
 
 def declared(state: State) -> Iterator[tuple[str, Row]]:
@@ -241,7 +279,7 @@ def merged(base: Row, over: Row) -> Row:
     return both | {key: merged(base[key], over[key]) for key in nested}
 
 
-def differences(there: Rows, wanted: Rows) -> dict[str, list[tuple[Row | None, Row | None]]]:
+def differences(there: Rows, wanted: Rows) -> dict[str, list[Pair]]:
     """For each kind the pairs that are not alike; None where there is only one."""
     return {
         name: [

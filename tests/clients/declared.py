@@ -20,17 +20,16 @@ State = dict[str, Any]
 
 def a_state(entities: int) -> State:
     """About so many entities of all kinds: for each ten two services, two routes, an upstream, three targets, a
-    consumer and its key; and always a certificate with a name, an authority and a plugin."""
+    consumer and its key; for each fifty a certificate with two names and an authority; and always a plugin."""
     groups = range(max(entities // 10, 1))
-    cert, key = certificate("a.test")
-    authority, _ = certificate("authority.test", authority=True)
+    fifties = range(max(entities // 50, 1))
     return {
         "_format_version": "3.0",
         "services": [service(2 * group + one) for group in groups for one in (0, 1)],
         "upstreams": [upstream(group) for group in groups],
         "consumers": [consumer(group) for group in groups],
-        "certificates": [{"cert": cert, "key": key, "snis": [{"name": "a.test"}], "tags": ["edge"]}],
-        "ca_certificates": [{"cert": authority}],
+        "certificates": [of_an_edge(number) for number in fifties],
+        "ca_certificates": [authority(number) for number in fifties],
         "plugins": [{"name": "key-auth", "service": "service-1", "config": {"key_names": ["apikey", "x-key"]}}],
     }
 
@@ -71,6 +70,20 @@ def consumer(number: int) -> State:
         "keyauth_credentials": [{"key": f"key-{number}", "tags": ["given"]}],
         **({"tags": ["blue"]} if number % 2 else {}),
     }
+
+
+def of_an_edge(number: int) -> State:
+    """A certificate with two names, one of them for many; every other one is tagged."""
+    name = f"a{number}.test"
+    cert, key = certificate(name)
+    snis = [{"name": name}, {"name": f"*.{name}", "tags": ["wild"]}]
+    return {"cert": cert, "key": key, "snis": snis, **({} if number % 2 else {"tags": ["edge"]})}
+
+
+def authority(number: int) -> State:
+    """An authority; every other one is tagged."""
+    cert, _ = certificate(f"authority-{number}.test", authority=True)
+    return {"cert": cert, **({"tags": ["trusted"]} if number % 2 else {})}
 
 
 @cache

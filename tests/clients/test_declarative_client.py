@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from copy import deepcopy
+from uuid import uuid4
 
 import pytest
-from declarative_client import DeclarativeClient, Rows, comparable
+from declarative_client import KINDS, DeclarativeClient, Rows, comparable, declared
 from declared import State, a_state, certificate
-from running_gateway import Admin, running
+from running_gateway import Admin, RunningGateway, running
+
+CONNECTIONS = 10
+"""As many as decK has where it is not told otherwise."""
 
 
 @pytest.fixture(name="gateway", scope="module")
-def make_gateway() -> Iterator[Admin]:
-    with running() as gateway, gateway.admin() as admin:
-        yield admin
+def make_gateway() -> Iterator[RunningGateway]:
+    with running() as gateway:
+        yield gateway
 
 
 @pytest.fixture(name="admin")
-def emptied(gateway: Admin) -> Iterator[Admin]:
+def emptied(gateway: RunningGateway) -> Iterator[Admin]:
     """The Admin API of a gateway with nothing in it."""
-    yield gateway
-    DeclarativeClient(gateway).reset()
+    with gateway.admin() as admin:
+        yield admin
+        DeclarativeClient(admin).reset()
 
 
 def count(rows: Rows) -> int:
     return sum(map(len, rows.values()))
+
+
+def total(state: State) -> int:
+    """How many entities a file declares."""
+    return sum(1 for _ in declared(state))
 
 
 def alike(one: Rows, other: Rows) -> bool:
@@ -47,14 +58,32 @@ def test_nothing(admin: Admin) -> None:
     assert count(DeclarativeClient(admin).dump()) == 0
 
 
-@pytest.mark.parametrize("entities", [5, 500])
-def test_sync(admin: Admin, entities: int) -> None:
-    """What was written is there, nothing differs from the file, and there is nothing to write the next time."""
-    state, client = a_state(entities), DeclarativeClient(admin)
-    client.validate(state)
-    assert client.sync(state) == count(client.dump()) >= entities
-    assert client.diff(state) == {}
-    assert client.sync(state) == 0
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("entities", [5, 2000])
+def test_life(gateway: RunningGateway, admin: Admin, entities: int) -> None:
+    """Whatever the size: valid, different, written, no different from then on, dumped, taken away, written back as it
+    was; after each step there is as much as there should be, and what is there already is not written.
+    """
+    with ExitStack() as stack:
+        others = [stack.enter_context(gateway.admin()) for _ in range(CONNECTIONS - 1)]
+        state, client = a_state(entities), DeclarativeClient(admin, others=others)
+        client.validate(state)
+        assert sum(map(len, client.diff(state).values())) == total(state)
+        assert client.sync(state) == count(client.dump()) == total(state) >= entities
+        assert client.diff(state) == {}
+        assert client.sync(state) == 0
+        first = client.dump()
+        client.reset()
+        assert count(client.dump()) == 0
+        assert client.restore(first) == total(state)
+        assert alike(client.dump(), first)
+        assert client.diff(state) == {}
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.alone])
+def test_deleting_what_is_gone(admin: Admin, name: str) -> None:
+    """What somebody else has deleted meanwhile is deleted without complaint, of whatever kind it was."""
+    assert admin.ask("DELETE", f"{KINDS[name].path}/{uuid4()}").status == 204
 
 
 def test_changes(admin: Admin) -> None:
@@ -69,7 +98,7 @@ def test_changes(admin: Admin) -> None:
     changed["upstreams"][1]["healthchecks"]["active"]["healthy"]["interval"] = 0
     del changed["consumers"][0]["keyauth_credentials"]
     del changed["services"][3]
-    cert, key = certificate("b.test")
+    cert, key = certificate("other.test")
     changed["certificates"][0] |= {"cert": cert, "key": key}
     assert {name: len(rows) for name, rows in client.diff(changed).items()} == {
         "services": 2,
@@ -78,7 +107,7 @@ def test_changes(admin: Admin) -> None:
         "targets": 1,
         "keyauth_credentials": 1,
         "certificates": 2,
-        "snis": 1,
+        "snis": 2,
     }
     client.sync(changed)
     assert client.diff(changed) == {}
@@ -96,7 +125,7 @@ def test_backup(admin: Admin) -> None:
     dumped = client.dump()
     client.reset()
     assert count(client.dump()) == 0
-    assert client._change(client.dump(), dumped) == count(dumped)
+    assert client.restore(dumped) == count(dumped)
     assert alike(client.dump(), dumped)
 
 
