@@ -52,14 +52,18 @@ def service(number: int) -> State:
 
 
 def upstream(number: int) -> State:
-    """An upstream with three targets, one of which gets nothing."""
+    """An upstream with three targets, one of which gets nothing.
+
+    One of the first is a name: more of them would have the system look up hundreds that do not exist.
+    """
     targets = [
         {"target": f"10.{number // 250}.{number % 250}.{last}:80", "weight": weight}
         for last, weight in ((1, 100), (2, 0))
     ]
     checks = {"active": {"healthy": {"interval": 5, "successes": 2}, "http_path": "/live"}, "threshold": 20}
     more = {"healthchecks": checks, "slots": 1000, "tags": ["blue"]} if number % 2 else {}
-    return {"name": f"upstream-{number}", "targets": [*targets, {"target": f"host-{number}.test:8080"}], **more}
+    host = f"10.{number // 250}.{number % 250}.3" if number else "host.test"
+    return {"name": f"upstream-{number}", "targets": [*targets, {"target": f"{host}:8080"}], **more}
 
 
 def consumer(number: int) -> State:
