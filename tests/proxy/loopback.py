@@ -385,6 +385,11 @@ class Lab:
             self.network.advance(0)
             seconds -= step
 
+    def turns(self) -> None:
+        """Let the reactor turn until nobody waits for the next turn of it."""
+        while any(call.getTime() <= self.network.seconds() for call in self.network.getDelayedCalls()):
+            self.network.advance(0)
+
     @property
     def outcomes(self) -> list[tuple[str, Outcome]]:
         """What the peers' leases ended in."""

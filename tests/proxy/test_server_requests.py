@@ -9,6 +9,7 @@ import pytest
 import spoken
 from loopback import GET, OK, Lab, Line, post
 
+from twisted_kong.proxy.server import REQUESTS_A_TURN
 from twisted_kong.proxy.wire import READ_SIZE
 
 NOWHERE = b"GET /nowhere HTTP/1.1\r\nHost: b.test\r\n\r\n"
@@ -97,8 +98,30 @@ def test_a_thousand_pipelined_requests() -> None:
     """A thousand requests that came together, all answered at once, are a thousand answers."""
     lab = Lab(route=ONE_HOST)
     client = lab.client(NOWHERE * 1000)
+    lab.turns()
     assert statuses(client) == [404] * 1000
     assert client.lost is None
+    lab.assert_idle()
+
+
+def test_many_requests_take_turns() -> None:
+    """However many requests of one client wait, others have their turn after a bounded number of answers."""
+    lab = Lab(route=ONE_HOST)
+    many = lab.client(NOWHERE * 1000)
+    assert len(statuses(many)) == REQUESTS_A_TURN
+    assert statuses(lab.client(NOWHERE)) == [404]
+    lab.turns()
+    assert len(statuses(many)) == 1000
+    lab.assert_idle()
+
+
+def test_leaving_between_turns() -> None:
+    """Who leaves before all of its requests have had their turn is forgotten."""
+    lab = Lab(route=ONE_HOST)
+    client = lab.client(NOWHERE * 1000)
+    client.reset()
+    lab.turns()
+    assert len(statuses(client)) == REQUESTS_A_TURN
     lab.assert_idle()
 
 
@@ -107,6 +130,7 @@ def test_pipelined_bodies() -> None:
     lab = Lab(route=ONE_HOST)
     unwanted = b"POST / HTTP/1.1\r\nHost: b.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nGET\r\n0\r\n\r\n"
     client = lab.client(unwanted * 500 + get(b"/"))
+    lab.turns()
     lab.origin().send(OK)
     assert statuses(client) == [404] * 500 + [200]
     lab.assert_idle()
@@ -148,6 +172,7 @@ def test_pipeline_that_ends_amid_a_request() -> None:
     client.send(NOWHERE * count + NOWHERE[:rest])
     assert (rest > 0, client.reading) == (True, False)
     lab.origin().send(OK)
+    lab.turns()
     assert client.reading
     client.send(NOWHERE[rest:])
     lab.wait()

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from twisted_kong.proxy.pool import Pool
 
+_NO_CONTENT = frozenset([204, 304])
 _EMPTY_LINE = re.compile(rb"\n\r?\n")
 
 
@@ -188,26 +189,26 @@ class UpstreamConnection(Wire):
             self.arm(self._timeouts.read)
 
     def _begin_body(self, head: ResponseHead, rest: bytes) -> None:
+        """The head is complete; ``rest`` is what came along with it."""
         meaning = head.meaning
-        if self._head_only or head.status in (204, 304):
-            body: Body = SizedBody(0)
-        elif meaning.chunked:
-            body = ChunkedBody()
-        elif meaning.length is not None:
-            body = SizedBody(meaning.length)
-        else:
-            body = UnsizedBody()
         self._reusable = meaning.persistent  # an unsized body ends with the connection anyway
         attempt = self._attempt
         assert attempt is not None
-        if rest and not body.ended:
-            try:
-                content, rest = body.feed(rest)
-            except MalformedBody as error:
-                self._fail("malformed", str(error))
-                return
+        length = 0 if self._head_only or head.status in _NO_CONTENT else meaning.length
+        if length is not None and len(rest) >= length:
+            self._finish(rest[length:])
+            attempt.answered(head, rest[:length], True)
+            return
+        body: Body
+        if length is not None:
+            body = SizedBody(length)
         else:
-            content = b""
+            body = ChunkedBody() if meaning.chunked else UnsizedBody()
+        try:
+            content, rest = body.feed(rest)
+        except MalformedBody as error:
+            self._fail("malformed", str(error))
+            return
         if body.ended:
             self._finish(rest)
             attempt.answered(head, content, True)

@@ -40,7 +40,7 @@ from twisted_kong.proxy.headers import RequestHead, ResponseHead
 from twisted_kong.proxy.lookups import Lookups, told
 from twisted_kong.proxy.sending import Sending
 from twisted_kong.proxy.upload import Upload
-from twisted_kong.runtime.balancer import Lease
+from twisted_kong.runtime.balancer import Balancer, Lease
 from twisted_kong.runtime.peers import Peer
 from twisted_kong.telemetry.accesslog import Try
 
@@ -65,26 +65,50 @@ class Exchange(Sending):
     ``started`` is when it came, in seconds since the epoch; ``consumer`` who asks, where that was found out.
     """
 
-    consumer: Consumer | None = None
-    _picked = 0.0
-    _latency = 0.0
-    _status = 0  # of the answer, once it has begun
-    _attempts = 0
-    _tried: tuple[Peer, ...] = ()
-    _lease: Lease | None = None
-    _began = 0.0  # the latest attempt
-    _failures: tuple[Try, ...] = ()  # of the attempts before
-    _connecting: IConnector | Deferred[Any] | None = None
-    _lookups: Lookups | None = None
-    _held = b""
-    _received = 0
-    _sent = 0  # bytes of the answer's body
-    _ended = False
+    __slots__ = (
+        "_attempts",
+        "_balancer",
+        "_began",
+        "_connecting",
+        "_ended",
+        "_failures",
+        "_held",
+        "_latency",
+        "_lease",
+        "_lookups",
+        "_picked",
+        "_received",
+        "_sent",
+        "_service",
+        "_status",
+        "_tried",
+        "client",
+        "consumer",
+        "started",
+    )
+
+    _service: Service
+    _balancer: Balancer
+    _picked: float  # when the first attempt began
+    _began: float  # the latest attempt
+    _latency: float  # from the pick to the head of the answer
 
     def __init__(self, core: ProxyCore, downstream: Downstream, head: RequestHead, client: Client) -> None:
         super().__init__(core, downstream, head, core.new_request_id())
         self.client = client
         self.started = core.seconds()
+        self.consumer: Consumer | None = None
+        self._status = 0  # of the answer, once it has begun
+        self._attempts = 0
+        self._tried: tuple[Peer, ...] = ()
+        self._failures: tuple[Try, ...] = ()  # of the attempts before
+        self._lease: Lease | None = None
+        self._connecting: IConnector | Deferred[Any] | None = None
+        self._lookups: Lookups | None = None
+        self._held = b""
+        self._received = 0
+        self._sent = 0  # bytes of the answer's body
+        self._ended = False
 
     # -- the request -------------------------------------------------------------------------------------------
 
@@ -111,7 +135,7 @@ class Exchange(Sending):
         except ProxyError as error:
             self.refuse(error)
             return
-        self._service: Service = service
+        self._service = service
         self._forwarded = forwarded(head, self.client, match.prefix)
         if self._body_ended:
             self._begin()

@@ -145,6 +145,7 @@ class ResponseTokens:
         self._upstream_status = "x-kong-upstream-status" in names
         self._request_id = "x-kong-request-id" in names
         self._named_by: dict[Meaning, bytes] = {}
+        self._told: dict[tuple[int, int], bytes] = {}
 
     def proxied(self, head: ResponseHead, request_id: bytes, upstream: float, proxy: float) -> bytes:
         """The lines of a peer's answer that are not passed on as they are; latencies in seconds."""
@@ -186,16 +187,23 @@ class ResponseTokens:
         return b"X-Kong-Request-Id: %b\r\n" % request_id if self._request_id else b""
 
     def _tried(self, request_id: bytes, upstream: float, proxy: float) -> bytes:
-        if self._upstream_latency and self._proxy_latency and self._request_id:
-            return b"X-Kong-Upstream-Latency: %d\r\nX-Kong-Proxy-Latency: %d\r\nX-Kong-Request-Id: %b\r\n" % (
-                upstream * 1000,
-                proxy * 1000,
-                request_id,
-            )
+        milliseconds = int(upstream * 1000), int(proxy * 1000)
+        told = self._told.get(milliseconds)
+        if told is None:
+            told = self._tell(*milliseconds)
+        return b"%b%b\r\n" % (told, request_id) if self._request_id else told
+
+    def _tell(self, upstream: int, proxy: int) -> bytes:
+        """The lines of these latencies, remembered, and the beginning of the one with the request's id."""
         lines = []
         if self._upstream_latency:
-            lines.append(b"X-Kong-Upstream-Latency: %d\r\n" % (upstream * 1000))
+            lines.append(b"X-Kong-Upstream-Latency: %d\r\n" % upstream)
         if self._proxy_latency:
-            lines.append(b"X-Kong-Proxy-Latency: %d\r\n" % (proxy * 1000))
-        lines.append(self._identified(request_id))
-        return b"".join(lines)
+            lines.append(b"X-Kong-Proxy-Latency: %d\r\n" % proxy)
+        if self._request_id:
+            lines.append(b"X-Kong-Request-Id: ")
+        told = b"".join(lines)
+        if len(self._told) >= KNOWN_LINES:
+            self._told.clear()
+        self._told[upstream, proxy] = told
+        return told

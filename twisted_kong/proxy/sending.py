@@ -23,19 +23,34 @@ class Sending:
     ``match`` is the request's route, once that is known.
     """
 
-    match: Match | None = None
-    _forwarded = b""  # the lines that tell about the client
-    _host_header: bytes | None = None  # what the upstream prescribes
+    __slots__ = (
+        "_body_ended",
+        "_connection",
+        "_content_sent",
+        "_forwarded",
+        "_host_header",
+        "_peer",
+        "_upload",
+        "core",
+        "downstream",
+        "head",
+        "match",
+        "request_id",
+    )
+
     _peer: Peer  # who gets it
-    _connection: UpstreamConnection | None = None
-    _upload: Upload | None = None  # the body, where it is kept
-    _content_sent = 0  # bytes of it
 
     def __init__(self, core: ProxyCore, downstream: Downstream, head: RequestHead, request_id: bytes) -> None:
         self.core = core
         self.downstream = downstream
         self.head = head
         self.request_id = request_id
+        self.match: Match | None = None
+        self._forwarded = b""  # the lines that tell about the client
+        self._host_header: bytes | None = None  # what the upstream prescribes
+        self._connection: UpstreamConnection | None = None
+        self._upload: Upload | None = None  # the body, where it is kept
+        self._content_sent = 0  # bytes of it
         self._body_ended = not head.meaning.has_body
 
     def _request_head(self) -> bytes:
@@ -59,7 +74,7 @@ class Sending:
                 head.host if match.route.preserve_host else self._host(),
                 b"\r\nConnection: keep-alive\r\n",
                 self._forwarded,
-                b"X-Kong-Request-Id: %b\r\n" % self.request_id if self.core.tell_request_id else b"",
+                *((b"X-Kong-Request-Id: ", self.request_id, b"\r\n") if self.core.tell_request_id else ()),
                 framing,
                 head.passing,
                 b"\r\n",

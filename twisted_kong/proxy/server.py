@@ -24,10 +24,18 @@ from twisted_kong.proxy.wire import READ_SIZE, Wire
 from twisted_kong.settings import Settings
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
+_STATUS_LINES = {
+    (status, given): b"HTTP/1.1 %d %b\r\n" % (status, reason)
+    for status, reason in _REASONS.items()
+    for given in (b"", reason)
+}
+"""Those of the usual reasons, given or not."""
 _NO_CONTENT = frozenset([204, 304])
 LINGER = 5.0
 """Seconds a refused client may still send, so that it gets to read why (nginx's ``lingering_timeout``)."""
 
+REQUESTS_A_TURN = 64
+"""How many pipelined requests of one client that can be answered at once are answered in one turn of the reactor."""
 
 BEGINNING = 2048
 """Bytes of a request that could not be read that may be told."""
@@ -52,6 +60,7 @@ class ServerConnection(Wire):
         self._listener = listener
         self._core = listener.core
         self._patience = listener.patience
+        self._parse = listener.core.request_parser.parse
         self._client: Client  # set once the transport is there
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None
@@ -87,15 +96,28 @@ class ServerConnection(Wire):
             self.pause()
 
     def _read(self) -> None:
-        """Begin with the requests in the buffer, one by one; a loop, because many may be answered at once."""
+        """Begin with the requests in the buffer, one by one; a loop, because many may be answered at once.
+
+        The first may begin. After `REQUESTS_A_TURN` of them others have their turn first.
+        """
+        left = REQUESTS_A_TURN
         self._reading = True
         try:
-            while self._buffer and self._is_free() and self._read_head():
-                pass
+            while self._read_head() and self._buffer and self._is_free():
+                left -= 1
+                if not left:
+                    self.disarm()  # if anybody is late it is us
+                    self._core.reactor.callLater(0, self._read_on)
+                    return
         finally:
             self._reading = False
         if self._paused and self._is_free():
             self.resume()
+
+    def _read_on(self) -> None:
+        """The next turn; what has come or happened meanwhile may have gone ahead."""
+        if self._buffer and not self._reading and self._is_free():
+            self._read()
 
     def _is_free(self) -> bool:
         """Whether the next request may begin: the last one is over, and its answer has been taken."""
@@ -104,15 +126,16 @@ class ServerConnection(Wire):
     def _read_head(self) -> bool:
         """Begin with one request; False while its head is not complete."""
         data = self._buffer
-        if data[0] == 0x0D or data[0] == 0x0A:
+        if data[0] <= 0x0D:
             self._buffer = data = data.lstrip(b"\r\n")  # RFC 9112 §2.2: empty lines before a request
             self._scanned = 0
-        end = data.find(b"\r\n\r\n", self._scanned - 3 if self._scanned > 3 else 0)
+        scanned = self._scanned
+        end = data.find(b"\r\n\r\n", scanned - 3 if scanned > 3 else 0)
         try:
             if end < 0:
                 self._await_head(data)
                 return False
-            head = self._core.request_parser.parse(data[:end])
+            head = self._parse(data[:end])
         except RequestRefused as error:
             self._refuse(error)
             return False
@@ -175,7 +198,7 @@ class ServerConnection(Wire):
             exchange.body_ended()
         if self._exchange is None and not self._reading and not self._closing:
             if rest:
-                self._read()
+                self._read_on()
             else:
                 self._rest()
 
@@ -222,14 +245,14 @@ class ServerConnection(Wire):
         else:
             self._delimited = self._keep = False
         self.send(
-            b"HTTP/1.1 %d %b\r\n%b%b%b\r\n%b"
-            % (
-                status,
-                reason or _REASONS.get(status, b"Unknown"),
-                lines,
-                framing,
-                b"Connection: keep-alive\r\n" if self._keep else b"Connection: close\r\n",
-                content,
+            b"".join(
+                (
+                    _STATUS_LINES.get((status, reason)) or b"HTTP/1.1 %d %b\r\n" % (status, reason or b"Unknown"),
+                    lines,
+                    framing,
+                    b"Connection: keep-alive\r\n\r\n" if self._keep else b"Connection: close\r\n\r\n",
+                    content,
+                )
             )
         )
         self._wrote(ended)
@@ -269,8 +292,7 @@ class ServerConnection(Wire):
             self.resume()  # the rest of a body nobody wants is read and dropped
             self.arm(self._patience.body)
         elif self._buffer:
-            if not self._reading:
-                self._read()
+            self._read_on()
         else:
             self._rest()
 
