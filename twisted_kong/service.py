@@ -51,6 +51,7 @@ from twisted_kong.registry import Registry
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
 from twisted_kong.runtime.names import Names, make_names
+from twisted_kong.runtime.resolvers import make_resolver
 from twisted_kong.settings import Listener, Settings, load
 from twisted_kong.store.declarative import NOTHING_LOADED, Loader, text_of
 from twisted_kong.store.memory import MemoryStore
@@ -188,7 +189,9 @@ class GatewayService(Service):
         reactor = self._reactor
         guards = Guards(registry.components, reactor.seconds)
         fallback = registry.fallback(settings.algorithm_fallback)
-        self._names = names = make_names(reactor, settings, registry.resolver(settings.dns_resolver_plugin))
+        factory = registry.resolver(settings.dns_resolver_plugin)
+        resolver = make_resolver(factory, reactor, settings, guards.of("resolver", factory.name))
+        self._names = names = make_names(reactor, settings, resolver)
         gateway = Gateway(registry.algorithms, settings.router_flavor, names, guards, fallback)
         self._store = store = open_store(settings, reactor)
         schema = make_schema(registry)

@@ -28,6 +28,7 @@ from twisted_kong.proxy.wire import READ_SIZE
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
 from twisted_kong.runtime.names import make_names
+from twisted_kong.runtime.resolvers import make_resolver
 from twisted_kong.settings import Settings
 from twisted_kong.tasks import Waiter
 
@@ -68,7 +69,8 @@ class ReverseProxyResource(Resource):
         factory = registry.resolver(settings.dns_resolver_plugin)
         guards = Guards(registry.components, reactor.seconds)
         fallback = registry.fallback(settings.algorithm_fallback)
-        names = make_names(reactor, settings, factory)
+        resolver = make_resolver(factory, reactor, settings, guards.of("resolver", factory.name))
+        names = make_names(reactor, settings, resolver)
         gateway = Gateway(registry.algorithms, settings.router_flavor, names, guards, fallback)
         gateway.apply(EMPTY, store.snapshot())
         store.subscribe(gateway.apply)

@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from twisted_kong.errors import NameFailure, NameNotFound, NameNotResolved
-from twisted_kong.interfaces import IHostResolver, IResolver, IResolverFactory
+from twisted_kong.interfaces import IHostResolver, IResolver
 from twisted_kong.model.traffic import Answer
 from twisted_kong.resolving.cache import Remembered, Rules
 from twisted_kong.runtime.peers import is_address
@@ -443,8 +443,7 @@ class Names:
             self._wake(heap[0][0])
 
 
-def make_names(reactor: Any, settings: Settings, factory: IResolverFactory) -> Names:
-    """All names, asked through what ``factory`` makes, under the ``dns_*`` settings."""
+def make_names(reactor: Any, settings: Settings, resolver: IResolver) -> Names:
+    """All names, asked through ``resolver``, under the ``dns_*`` settings."""
     rules = Rules(settings.dns_valid_ttl, settings.dns_stale_ttl, settings.dns_not_found_ttl, settings.dns_error_ttl)
-    resolver = factory.build(reactor, settings)
     return Names(resolver, reactor, rules, size=settings.dns_cache_size, no_sync=settings.dns_no_sync)
