@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import sys
-import sysconfig
 import tarfile
-import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from packages import Environment, run
 from stage import StagedGateway, origins
 
 ROOT = Path(__file__).parents[1]
@@ -50,40 +47,6 @@ def build(project: Path, where: Path) -> Path:
     run(sys.executable, "-m", "build", "--no-isolation", "--outdir", where, project, cwd=where)
     (built,) = where.glob("*.whl")
     return built
-
-
-class Environment:
-    """A virtual environment that has our dependencies, lent by the one the tests run in, but not ourselves."""
-
-    def __init__(self, where: Path) -> None:
-        self.where = where
-        self.python = where / "bin" / "python"
-        venv.create(where, symlinks=True, with_pip=False)
-        # Of a directory that a .pth file adds, the .pth files count for nothing: an editable install stays where it is.
-        (site,) = where.glob("lib/python*/site-packages")
-        (site / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
-
-    def install(self, *what: str | Path) -> None:
-        """Install without a look at the network."""
-        pip = (sys.executable, "-m", "pip", "--python", self.python, "install", "--quiet", "--no-index", "--no-deps")
-        run(*pip, "--no-build-isolation", *what, cwd=self.where)
-
-    def twistd(self, *arguments: str) -> str:
-        """What ``twistd`` prints."""
-        start = "from twisted.scripts.twistd import run; run()"
-        return run(self.python, "-c", start, *arguments, cwd=self.where)
-
-    def origin(self) -> Path:
-        """Where ``twisted_kong`` is imported from."""
-        return Path(run(self.python, "-c", "import twisted_kong; print(twisted_kong.__path__[0])", cwd=self.where))
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    """What ``command`` prints, without the blanks around it; it must succeed."""
-    environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PIP_CONSTRAINT")}
-    done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout.strip()
 
 
 def modules(root: Path) -> set[str]:
