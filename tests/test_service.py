@@ -375,7 +375,7 @@ class GatewayTests(TestCase):
     def test_unknown_resolver(self) -> None:
         """A component that does not exist is named, with those that do."""
         assert self.refusal(dns_resolver_plugin="nope") == (
-            "kong-gateway: dns_resolver_plugin: expected one of system, got 'nope'"
+            "kong-gateway: dns_resolver_plugin: expected one of dns, system, got 'nope'"
         )
 
     def test_unknown_fallback(self) -> None:

@@ -23,10 +23,12 @@ from twisted_kong.discovery import Candidate, drop_ins, entry_points
 from twisted_kong.errors import ComponentError
 from twisted_kong.interfaces import IAlgorithmFactory, IResolverFactory
 from twisted_kong.model.components import Component
+from twisted_kong.resolving.dns import DnsResolverFactory
 from twisted_kong.resolving.system import SystemResolverFactory
 
 BUILT_IN: tuple[object, ...] = (
     RoundRobinFactory(),
+    DnsResolverFactory(),
     SystemResolverFactory(),
 )
 """Our own components."""

@@ -647,7 +647,7 @@ def test_changes_are_in_force() -> None:
 def test_unknown_resolver() -> None:
     """A resolver that is not there is told with the setting, what there is and what was asked for."""
     settings = Settings(dns_resolver_plugin="oracle")
-    with pytest.raises(ComponentError, match="dns_resolver_plugin: expected one of system, got 'oracle'"):
+    with pytest.raises(ComponentError, match="dns_resolver_plugin: expected one of dns, system, got 'oracle'"):
         ReverseProxyResource.from_store(WholeNetwork(), MemoryStore(), Registry(), settings)
 
 

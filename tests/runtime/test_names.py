@@ -21,8 +21,8 @@ from twisted_kong.errors import NameFailure, NameNotFound, NameNotResolved
 from twisted_kong.interfaces import IHostResolver, IResolver
 from twisted_kong.model.traffic import Address, Answer
 from twisted_kong.resolving.cache import Rules
-from twisted_kong.runtime.names import AGAIN, MOST, PATIENCE, SPREAD, TICK, Name, Names
-from twisted_kong.runtime.records import Record
+from twisted_kong.runtime.names import AGAIN, PATIENCE, SPREAD, TICK, Name, Names
+from twisted_kong.runtime.records import MOST, Record
 
 LATE = SPREAD + TICK + 0.01
 """After its time a kept name is asked within this."""

@@ -27,14 +27,11 @@ from twisted_kong.interfaces import IHostResolver, IResolver
 from twisted_kong.model.traffic import Answer
 from twisted_kong.resolving.cache import Remembered, Rules
 from twisted_kong.runtime.peers import is_address
-from twisted_kong.runtime.records import Entry, Record, canonical, divided, type_of
+from twisted_kong.runtime.records import MOST, Entry, Record, make_record
 from twisted_kong.settings import Settings
 from twisted_kong.tasks import detach
 
 log = Logger()
-
-MOST = 4096
-"""Entries of one record; what goes beyond is left out, and logged."""
 
 PATIENCE = 1.0
 """Seconds that a request waits for a name of TTL 0 while an older answer would do."""
@@ -166,7 +163,8 @@ class Name:
         else:
             memory.answered(answer, names.seconds())
             self._follow(answer)
-        self.asking -= 1
+        finally:
+            self.asking -= 1
         self._finish()
 
     def _follow(self, answer: Answer) -> None:
@@ -251,7 +249,8 @@ class Name:
             if made_of == self._made_of and self.record is not None:
                 record = self.record
             else:
-                record = self._names.make(self.text, answer, self._hosts, virtual=virtual)
+                records = {text: host.record for text, host in self._hosts.items()}
+                record = make_record(self.text, answer, records, virtual=virtual)
                 self._made_of = made_of
             if record is None:
                 error = next((host.error for host in hosts if host.error is not None), None) or NameNotFound(empty=True)
@@ -381,32 +380,6 @@ class Names:
                 del self._names[key]
         for host in name.hosts:
             host.abandon(name)
-
-    def make(self, text: str, answer: Answer, hosts: dict[str, Name], *, virtual: bool) -> Record | None:
-        """The record that ``answer`` and the records of its ``hosts`` make; None where there is no address in them."""
-        found: dict[tuple[str, int | None], Entry] = {}
-        for address in answer.addresses:
-            if is_address(address.host):
-                entries: Sequence[Entry] = (Entry(address.host, address.port, address.weight),)
-            else:
-                host = hosts.get(address.host.lower())
-                inner = host.record.entries if host is not None and host.record is not None else ()
-                shares = divided(address.weight, len(inner))
-                name = address.host.rstrip(".")
-                entries = [
-                    Entry(entry.host, address.port, share, name) for entry, share in zip(inner, shares, strict=True)
-                ]
-            for entry in entries:
-                same = found.get(entry[:2])
-                if same is None:
-                    found[entry[:2]] = entry
-                elif same.weight is not None and entry.weight is not None:
-                    found[entry[:2]] = same._replace(weight=same.weight + entry.weight)
-        ordered = sorted(found.values(), key=canonical)
-        if len(ordered) > MOST:
-            log.warn("{name} has {count} addresses: the first {most} serve", name=text, count=len(ordered), most=MOST)
-            del ordered[MOST:]
-        return Record(tuple(ordered), answer.type or type_of(ordered[0]), virtual) if ordered else None
 
     def remind(self, name: Name) -> None:
         """Ask for ``name`` when it is time, if it is kept."""

@@ -1,9 +1,20 @@
-"""What a name stands for, as plain values. Pure."""
+"""What a name stands for: its addresses, always in the same order, whatever the order they came in."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from typing import NamedTuple
+
+from twisted.logger import Logger
+
+from twisted_kong.model.traffic import Answer
+from twisted_kong.runtime.peers import is_address
+
+log = Logger()
+
+MOST = 4096
+"""Entries of one record; what goes beyond is left out, and logged."""
 
 
 class Entry(NamedTuple):
@@ -33,7 +44,32 @@ class Record(NamedTuple):
         return "ttl=0, virtual SRV" if self.virtual else self.type
 
 
-def divided(weight: int | None, count: int) -> list[int | None]:
+def make_record(text: str, answer: Answer, hosts: Mapping[str, Record | None], *, virtual: bool) -> Record | None:
+    """What the name ``text`` stands for by ``answer`` and the records of its ``hosts``; None where that is nothing."""
+    found: dict[tuple[str, int | None], Entry] = {}
+    for address in answer.addresses:
+        if is_address(address.host):
+            entries: Sequence[Entry] = (Entry(address.host, address.port, address.weight),)
+        else:
+            host = hosts.get(address.host.lower())
+            inner = () if host is None else host.entries
+            shares = _shares(address.weight, len(inner))
+            name = address.host.rstrip(".")
+            entries = [Entry(entry.host, address.port, share, name) for entry, share in zip(inner, shares, strict=True)]
+        for entry in entries:
+            same = found.get(entry[:2])
+            if same is None:
+                found[entry[:2]] = entry
+            elif same.weight is not None and entry.weight is not None:
+                found[entry[:2]] = same._replace(weight=same.weight + entry.weight)
+    ordered = sorted(found.values(), key=_canonical)
+    if len(ordered) > MOST:
+        log.warn("{name} has {count} addresses: the first {most} serve", name=text, count=len(ordered), most=MOST)
+        del ordered[MOST:]
+    return Record(tuple(ordered), answer.type or _type(ordered[0]), virtual) if ordered else None
+
+
+def _shares(weight: int | None, count: int) -> list[int | None]:
     """The weight of an SRV record, shared by the addresses of its host as evenly as whole numbers allow."""
     if weight is None or not count:
         return [None] * count
@@ -41,14 +77,12 @@ def divided(weight: int | None, count: int) -> list[int | None]:
     return [max(share + (index < rest), 1) for index in range(count)]
 
 
-def canonical(entry: Entry) -> tuple[int, int, int]:
-    """The key by which the entries of a record are in the same order wherever it is asked."""
+def _canonical(entry: Entry) -> tuple[int, int, int]:
     address = ip_address(entry.host)
     return address.version, int(address), entry.port or 0
 
 
-def type_of(entry: Entry) -> str:
-    """The type of the records that led to an entry."""
+def _type(entry: Entry) -> str:
     if entry.name is not None or entry.port is not None:
         return "SRV"
     return "AAAA" if ":" in entry.host else "A"

@@ -51,7 +51,7 @@ _WHY: Mapping[str, str] = {
     "error pages are the built-in ones": """
         error_template_html error_template_json error_template_xml error_template_plain""",
     "the gateway numbers itself": "node_id",
-    "names are asked of the system's resolver": """
+    "`dns_*` settings tell how names are asked for; there is no second client": """
         new_dns_client resolver_address resolver_hosts_file resolver_family resolver_valid_ttl resolver_error_ttl
         resolver_stale_ttl resolver_lru_cache_size resolver_mem_cache_size""",
 }

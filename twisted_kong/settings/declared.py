@@ -19,8 +19,6 @@ from twisted_kong.settings.values import LogFile, Parser, TrustedPeers
 
 T = TypeVar("T")
 
-ASKED_OF_THE_SYSTEM = "names are asked of the system's resolver; the value is checked and kept"
-
 _HEADER_GROUPS = {
     "server_tokens": frozenset({"Server", "Via"}),
     "latency_tokens": frozenset(
@@ -222,32 +220,30 @@ class Settings:
         "Ours, not Kong's.",
     )
     dns_resolver_plugin: str = setting(
-        values.token, "system", "Name of the component that resolves names. Ours, not Kong's."
+        values.token,
+        "dns",
+        "Name of the component that resolves names: `dns` asks name servers, `system` the operating system. Ours, not"
+        " Kong's.",
     )
-    # -- checked and kept, but without effect
+    # -- names: the first three are for the resolver `dns`, the others for any
 
     dns_resolver: tuple[tuple[str, int], ...] = setting(
-        values.listed(values.name_server), "", "Name servers, as `ip[:port], …`.", ASKED_OF_THE_SYSTEM
+        values.listed(values.name_server), "", "Name servers, as `ip[:port], …`, instead of those of resolv.conf."
     )
-    dns_hostsfile: Path = setting(values.path, "/etc/hosts", "The hosts file.", ASKED_OF_THE_SYSTEM)
+    dns_hostsfile: Path = setting(values.path, "/etc/hosts", "The hosts file; read again when it changes.")
     dns_order: tuple[str, ...] = setting(
         values.listed(values.record_type),
-        "LAST, SRV, A, CNAME",
-        "Record types, in the order they are tried.",
-        ASKED_OF_THE_SYSTEM,
+        "LAST, SRV, A, AAAA, CNAME",
+        "Record types, in the order they are tried; `LAST` is the one found last.",
     )
-    dns_valid_ttl: float | None = setting(
-        values.optional(values.seconds), "", "Seconds that replace every TTL.", ASKED_OF_THE_SYSTEM
-    )
+    dns_valid_ttl: float | None = setting(values.optional(values.seconds), "", "Seconds that replace every TTL.")
     dns_stale_ttl: float = setting(
-        values.seconds, "3600", "Seconds an answer serves past its TTL.", ASKED_OF_THE_SYSTEM
+        values.seconds, "3600", "Seconds an answer serves past its TTL while nobody knows better."
     )
-    dns_cache_size: int = setting(values.integer, "10000", "Answers kept.", ASKED_OF_THE_SYSTEM)
-    dns_not_found_ttl: float = setting(
-        values.seconds, "30", "Seconds for which there is no such name.", ASKED_OF_THE_SYSTEM
-    )
-    dns_error_ttl: float = setting(values.seconds, "1", "Seconds for which a failure is believed.", ASKED_OF_THE_SYSTEM)
-    dns_no_sync: bool = setting(values.boolean, "off", "Whether equal questions are all asked.", ASKED_OF_THE_SYSTEM)
+    dns_cache_size: int = setting(values.integer, "10000", "Names remembered that no target or service has.")
+    dns_not_found_ttl: float = setting(values.seconds, "30", "Seconds for which there is no such name.")
+    dns_error_ttl: float = setting(values.seconds, "1", "Seconds for which a failure is believed.")
+    dns_no_sync: bool = setting(values.boolean, "off", "Whether equal questions are all asked.")
 
     # -- what was given in vain; `load` fills them
 

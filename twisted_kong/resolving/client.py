@@ -1,0 +1,249 @@
+"""Asks name servers: a datagram, and a connection where the reply did not fit into one.
+
+A question goes out under a random id from one of a few ports of which the operating system chose the numbers, each of
+them used for a while only. These sockets are connected, so that the operating system lets nothing through but what
+comes from the address and the port asked; what has no id under way, or repeats another question, is dropped without a
+word. So whoever wants to forge a reply has to guess port and id, while a reply is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConnector
+from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from twisted_kong.resolving.messages import Malformed, Question, Reply
+from twisted_kong.resolving.resolvconf import Server
+from twisted_kong.tasks import Deadlines, Waiter
+
+PORTS = 4
+"""Ports from which one server is asked at a time."""
+
+USES = 250
+"""Questions asked from one port, before it makes way for another."""
+
+AGE = 30.0
+"""Seconds after which a port makes way for another at its next use."""
+
+
+class Unanswered(Exception):
+    """A server did not answer; the text says how. One that is ``gone`` need not be asked again at once."""
+
+    def __init__(self, text: str, *, gone: bool = False) -> None:
+        super().__init__(text)
+        self.gone = gone
+
+
+class _Query(Waiter):
+    """One question under way to one server; ``forget`` is called when it is over, whatever came of it."""
+
+    def __init__(self, question: Question, id: bytes, server: Server, seconds: float, deadlines: Deadlines) -> None:
+        super().__init__(deadlines)
+        self.question = question
+        self.id = id
+        self.server = server
+        self.seconds = seconds
+        self.reply: Deferred[Reply] = Deferred(lambda _: self.fail("is asked no more"))
+        self.forget: Callable[[], object]
+        self.arm(seconds)
+
+    def received(self, wire: bytes) -> None:
+        """A message with its id has come: it ends here, unless it is a reply to something else."""
+        if not self.question.answered_by(wire):
+            return
+        try:
+            reply = self.question.read(wire)
+        except Malformed as error:
+            self.fail(f"sent what cannot be read ({error})")
+            return
+        self._over()
+        self.reply.callback(reply)
+
+    def fail(self, why: str, *, gone: bool = False) -> None:
+        if not self.reply.called:
+            self._over()
+            self.reply.errback(Unanswered(f"{told(self.server)} {why}", gone=gone))
+
+    def _over(self) -> None:
+        self._deadlines.forget(self)
+        self.forget()
+
+    def timed_out(self) -> None:
+        self.fail(f"did not answer within {self.seconds:g} s")
+
+
+class _Port(DatagramProtocol):
+    """One port from which one server is asked."""
+
+    transport: Any
+
+    def __init__(self, server: Server, born: float) -> None:
+        self.server = server
+        self.born = born
+        self.uses = 0
+        self._retired = False
+        self._under_way: dict[bytes, _Query] = {}
+
+    def startProtocol(self) -> None:
+        self.transport.connect(*self.server)
+
+    def free(self, id: bytes) -> bool:
+        """Whether nobody else uses this id here."""
+        return id not in self._under_way
+
+    def send(self, query: _Query) -> None:
+        self.uses += 1
+        self._under_way[query.id] = query
+        query.forget = lambda: self._forget(query.id)
+        try:
+            self.transport.write(query.question.query(query.id))
+        except OSError as error:
+            query.fail(f"cannot be asked: {error.strerror}", gone=True)
+
+    def _forget(self, id: bytes) -> None:
+        del self._under_way[id]
+        if self._retired and not self._under_way:
+            self.transport.stopListening()
+
+    def datagramReceived(self, datagram: bytes, address: object) -> None:
+        query = self._under_way.get(datagram[:2])
+        if query is not None:
+            query.received(datagram)
+
+    def connectionRefused(self) -> None:
+        """Nobody is there, says the operating system; and so it is for all that are under way."""
+        for query in list(self._under_way.values()):
+            query.fail("is not there: connection refused", gone=True)
+
+    def retire(self) -> None:
+        """Be closed as soon as nothing is under way."""
+        self._retired = True
+        if not self._under_way:
+            self.transport.stopListening()
+
+    def close(self) -> None:
+        """Be closed now."""
+        for query in list(self._under_way.values()):
+            query.fail("is asked no more")
+        if not self._retired:
+            self.retire()
+
+
+class _Stream(Protocol):
+    """A connection that asks one question (RFC 7766; a length before each message)."""
+
+    transport: Any
+
+    def __init__(self, query: _Query) -> None:
+        self._query = query
+        self._received = b""
+
+    def connectionMade(self) -> None:
+        wire = self._query.question.query(self._query.id)
+        self.transport.write(len(wire).to_bytes(2, "big") + wire)
+
+    def dataReceived(self, data: bytes) -> None:
+        self._received += data
+        size = int.from_bytes(self._received[:2], "big")
+        if len(self._received) >= size + 2 > 3:
+            wire = self._received[2 : size + 2]
+            if wire[:2] == self._query.id:
+                self._query.received(wire)
+            self._query.fail("answered another question")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._query.fail("closed the connection")
+
+
+class _Streams(ClientFactory):
+    noisy = False
+
+    def __init__(self, query: _Query) -> None:
+        self._query = query
+
+    def buildProtocol(self, addr: object) -> _Stream:
+        return _Stream(self._query)
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        self._query.fail(f"cannot be connected to: {reason.getErrorMessage()}", gone=True)
+
+
+class Client:
+    """Asks name servers through ``reactor``; ``random`` chooses ids and ports."""
+
+    def __init__(self, reactor: Any, random: Random) -> None:
+        self._reactor = reactor
+        self._random = random
+        self._deadlines = Deadlines(reactor)
+        self._ports: dict[Server, list[_Port]] = {}
+        self._streams: set[IConnector] = set()
+        self.sent = 0
+        """Questions so far."""
+
+    def ask(self, question: Question, server: Server, seconds: float, *, by_stream: bool = False) -> Deferred[Reply]:
+        """The reply of ``server``, within so many seconds.
+
+        :raise Unanswered: there is none.
+        """
+        self.sent += 1
+        if by_stream:
+            query = _Query(question, self._id(), server, seconds, self._deadlines)
+            self._connect(query)
+            return query.reply
+        port = self._port(server)
+        id = self._id()
+        while not port.free(id):
+            id = self._id()
+        query = _Query(question, id, server, seconds, self._deadlines)
+        port.send(query)
+        return query.reply
+
+    def close(self) -> None:
+        """Ask nobody any more; whoever waits is told so."""
+        ports, self._ports = self._ports, {}
+        for some in ports.values():
+            for port in some:
+                port.close()
+        for connector in list(self._streams):
+            connector.disconnect()
+        self._deadlines.close()
+
+    def _id(self) -> bytes:
+        return self._random.getrandbits(16).to_bytes(2, "big")
+
+    def _port(self, server: Server) -> _Port:
+        """One of the ports from which ``server`` is asked, by chance."""
+        ports = self._ports.setdefault(server, [])
+        index = self._random.randrange(PORTS)
+        if index < len(ports):
+            port = ports[index]
+            if port.uses < USES and self._reactor.seconds() - port.born < AGE:
+                return port
+            ports.remove(port)
+            port.retire()
+        port = _Port(server, self._reactor.seconds())
+        self._reactor.listenUDP(0, port, interface="::" if ":" in server[0] else "", maxPacketSize=65535)
+        ports.append(port)
+        return port
+
+    def _connect(self, query: _Query) -> None:
+        host, port = query.server
+        connector = self._reactor.connectTCP(host, port, _Streams(query), query.seconds)
+        self._streams.add(connector)
+
+        def over() -> None:
+            self._streams.discard(connector)
+            self._reactor.callLater(0, connector.disconnect)  # not while it is being told that it cannot connect
+
+        query.forget = over
+
+
+def told(server: Server) -> str:
+    """A server as people write it."""
+    host, port = server
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
