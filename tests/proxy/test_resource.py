@@ -637,7 +637,13 @@ def test_readme(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_changes_are_in_force() -> None:
     """What the store is changed to is in force with the next request."""
     network, store = WholeNetwork(), MemoryStore()
-    network.listenTCP(80, Site(ReverseProxyResource.from_store(network, store, Registry()), reactor=network))
+    network.listenTCP(
+        80,
+        Site(
+            ReverseProxyResource.from_store(network, store, Registry(), Settings(dns_resolver_plugin="system")),
+            reactor=network,
+        ),
+    )
     assert spoken.answer(network.client(80, GET.replace(b"/a", b"/orders")).received).status == 404
     assert store.apply(Change(puts=a_pair("orders"))).called
     network.client(80, GET.replace(b"/a", b"/orders"))
