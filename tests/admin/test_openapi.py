@@ -10,7 +10,7 @@ import pytest
 from admin_api import AdminApi
 
 from twisted_kong.admin import openapi_schemas
-from twisted_kong.model.entities import COLLECTIONS, Entity, Route, Service, Upstream
+from twisted_kong.model.entities import COLLECTIONS, Api, Entity, Route, Service, Upstream
 
 BEYOND_THE_LIST = {"/robots.txt", "/openapi.json"}
 
@@ -110,11 +110,28 @@ def test_required_anywhere(entity: type[Entity], names: list[str]) -> None:
         ("/upstreams/{upstreams}/targets", ["size", "offset"]),
         ("/consumers", ["size", "offset", "tags", "custom_id"]),
         ("/services/{services}", []),
+        ("/apis", ["size", "offset", *Api.model_fields]),
+        ("/cluster", ["status"]),
     ],
 )
 def test_arguments(document: Any, path: str, names: list[str]) -> None:
     """The arguments of a query are described where they are understood."""
     assert [parameter["name"] for parameter in document["paths"][path]["get"]["parameters"]] == names
+
+
+def test_apis(document: Any, api: AdminApi) -> None:
+    """An api is described as Kong 0.10 took and told it: lists may be texts, what is not set is not told, faults lie
+    flat, and a filter is the value of a field."""
+    schemas, of_all = document["components"]["schemas"], document["paths"]["/apis"]
+    assert schemas["ApiFields"]["properties"]["hosts"]["type"] == ["array", "null", "string"]
+    assert schemas["ApiFields"]["properties"]["retries"]["type"] == ["number", "string"]
+    assert schemas["Api"]["properties"]["hosts"]["type"] == "array"
+    made = api.create("/apis", name="a", upstream_url="http://a.test", uris="/a,/b", retries="3")
+    assert set(schemas["Api"]["required"]) <= made.keys() <= schemas["Api"]["properties"].keys()
+    refusal = of_all["post"]["responses"]["400"]["content"]["application/json"]["schema"]
+    assert "properties" not in refusal
+    (tags,) = (one for one in of_all["get"]["parameters"] if one["name"] == "tags")
+    assert tags["schema"] == {"type": "string"}
 
 
 def test_forms(document: Any) -> None:

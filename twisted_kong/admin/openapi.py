@@ -38,19 +38,16 @@ PAGE = ("size", "offset")
 
 QUERY: Mapping[str, Json] = {
     "size": {"type": "integer", "minimum": 1, "maximum": MAX_SIZE},
-    "offset": TEXT,
     "tags": {**TEXT, "description": "`a,b`: with all of these tags; `a/b`: with any of them."},
     "custom_id": {**TEXT, "minLength": 1},
     "balancer_health": {**TEXT, "enum": ["1"]},
     "unit": {**TEXT, "enum": [*"bBkKmMgG"]},
     "scale": {"type": "integer", "minimum": 0, "maximum": 15},
     "status": {**TEXT, "enum": ["alive", "leaving", "left", "failed"]},
-    "address": TEXT,
-    "name": TEXT,
     "check_hash": {**TEXT, "enum": ["0", "1"]},
     "flatten_errors": {**TEXT, "enum": ["0", "1"]},
 }
-"""The arguments of queries."""
+"""The arguments of queries that are more than texts."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +222,7 @@ def _(endpoint: Apis) -> Operations:
     told = _totals(Api)
     told["properties"] |= {"next": {**TEXT, "format": "uri"}, "offset": TEXT}
     return {
-        "GET": Operation(told, query=PAGE),
+        "GET": Operation(told, query=(*PAGE, *Api.model_fields)),
         "POST": _write(Api, 201),
         "PUT": replace(_write(Api, 200), more={201: _told(Api)}),
     }
@@ -351,17 +348,22 @@ def _path(path: str, endpoint: Endpoint) -> Iterator[tuple[str, Any]]:
 
 
 def _operation(method: str, path: str, endpoint: Endpoint, operation: Operation) -> Json:
-    refusal = ANYTHING if isinstance(endpoint, OldEndpoint) else _error()
+    refusal = schemas.OLD_ERROR if isinstance(endpoint, OldEndpoint) else _error()
     answers: dict[int, Json | None] = dict.fromkeys(_refusals(method, path, endpoint), refusal)
     answers |= {operation.status: operation.told, **operation.more}
     media = None if method == "HEAD" else operation.media
     return {
         **_names(method, path),
         "summary": _summary(method, endpoint),
-        "parameters": [_parameter(name, QUERY[name], "query") for name in operation.query],
+        "parameters": [_parameter(name, _argument(endpoint, name), "query") for name in operation.query],
         **({"requestBody": _body(endpoint, operation)} if operation.sent else {}),
         "responses": {str(status): _response(status, answers[status], media) for status in sorted(answers)},
     }
+
+
+def _argument(endpoint: Endpoint, name: str) -> Json:
+    """An argument of a query. Of old it is the value of a field, whatever it may mean elsewhere."""
+    return TEXT if isinstance(endpoint, OldEndpoint) and name not in PAGE else QUERY.get(name, TEXT)
 
 
 def _refusals(method: str, path: str, endpoint: Endpoint) -> Iterator[int]:

@@ -33,6 +33,12 @@ ERROR: Json = {
     },
 }
 """A refusal; beyond the message, what Kong tells of some."""
+OLD_ERROR: Json = {
+    "type": "object",
+    "minProperties": 1,
+    "description": "What is wrong, by field; under `message` what is wrong with the whole.",
+}
+"""A refusal of Kong 0.10."""
 COMPONENT: Json = {
     "type": "object",
     "required": ["kind", "name", "origin", "version"],
@@ -45,7 +51,8 @@ def told(entity: type[Entity], names: Names = KONGS_NAMES) -> Json:
     """What clients are told of such an entity: every field, null where unset."""
     found = _fields(entity, names)
     schema = _record(found, _told)
-    if entity is Api:
+    if entity is Api:  # what is not set is not told
+        schema["properties"] = {name: _value(attributes, _told_part) for name, attributes in found.items()}
         schema["required"] = [name for name, attributes in found.items() if _always_there(attributes)]
     if entity is Upstream:
         schema["required"].remove("orderlist")
@@ -58,6 +65,8 @@ def told(entity: type[Entity], names: Names = KONGS_NAMES) -> Json:
 def sent(entity: type[Entity], names: Names = KONGS_NAMES) -> Json:
     """What clients may send of such an entity. What they must send depends on where: `required`."""
     properties = {name: _sent(attributes) for name, attributes in _fields(entity, names).items()}
+    if entity is Api:
+        properties = {name: _or_text(schema) for name, schema in properties.items()}
     properties |= {name: _nullable(_some(TEXT)) for name in entity.shorthands if name not in properties}
     if isinstance(KINDS[entity.collection], CertificateKind):
         properties[CertificateKind.FIELD] = {"type": "array", "items": _some(TEXT), "uniqueItems": True}
@@ -184,6 +193,12 @@ def _terms(attributes: Json, kind: str) -> Iterator[tuple[str, Any]]:
         yield "minItems", attributes["len_min"]
     if "timestamp" in attributes:
         yield "exclusiveMinimum", 0
+
+
+def _or_text(schema: Json) -> Json:
+    """A value of old may come as a text, a list as one with commas."""
+    types = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return schema if "string" in types else {**schema, "type": [*types, "string"]}
 
 
 def _some(schema: Json) -> Json:
