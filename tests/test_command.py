@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,20 @@ def gateway(desk: Desk) -> Iterator[Gateway]:
     with Gateway(desk) as gateway:
         gateway.logs_until(READY)
         yield gateway
+
+
+# -- config init ---------------------------------------------------------------------------------------------------
+
+
+def test_init(desk: Desk) -> None:
+    """An example is written that can be loaded, as it is and without its comment signs, and nothing is overwritten."""
+    desk.done("config", "init")
+    assert desk.done("config", "parse", "kong.yml") == "parse successful\n"
+    text = (desk.where / "kong.yml").read_text()
+    desk.put("whole.yml", re.sub("^# ([^A])", r"\1", text, flags=re.MULTILINE))
+    assert "services:\n- name: orders\n" in (desk.where / "whole.yml").read_text()
+    assert desk.done("config", "parse", "whole.yml") == "parse successful\n"
+    assert desk.refused("config", "init", "whole.yml") == "whole.yml already exists.\nWill not overwrite it.\n"
 
 
 # -- config parse ----------------------------------------------------------------------------------------------
@@ -174,7 +189,7 @@ def test_version(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("config",), ("config", "parse"), ("config", "init"), ("nonsense",), ("health", "x")]
+    "arguments", [(), ("config",), ("config", "parse"), ("config", "load"), ("nonsense",), ("health", "x")]
 )
 def test_usage(desk: Desk, arguments: tuple[str, ...]) -> None:
     """What is not understood ends with 2."""

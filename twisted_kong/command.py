@@ -68,6 +68,9 @@ def parser() -> argparse.ArgumentParser:
 
     config = commands.add_parser("config", help="declarative configuration, from and to files")
     actions = config.add_subparsers(required=True, metavar="ACTION")
+    add = actions.add_parser("init", help="write an example to begin with")
+    add.add_argument("file", metavar="FILE", type=Path, nargs="?", default=Path("kong.yml"))
+    add.set_defaults(command=config_init)
     add = actions.add_parser("parse", parents=both, help="tell whether a file can be loaded")
     add.add_argument("file", metavar="FILE", type=Path)
     add.set_defaults(command=config_parse)
@@ -109,6 +112,50 @@ def settings_of(options: argparse.Namespace) -> Settings:
 
 
 # -- config ----------------------------------------------------------------------------------------------------
+
+
+EXAMPLE = """\
+# A configuration to begin with. `kong-gateway config parse` tells whether it is sound.
+_format_version: '3.0'
+
+# services:
+# - name: orders
+#   host: orders-upstream
+#   routes:
+#   - name: orders
+#     paths:
+#     - /orders
+
+# upstreams:
+# - name: orders-upstream
+#   targets:
+#   - target: 127.0.0.1:9001
+#     weight: 100
+
+# consumers:
+# - username: somebody
+#   keyauth_credentials:
+#   - key: a-secret-of-theirs
+"""
+
+
+def config_init(options: argparse.Namespace) -> None:
+    """Write an example to a new file, whose entities are comments."""
+    write_new(options.file, EXAMPLE, 0o666)
+
+
+def write_new(file: Path, text: str, mode: int) -> None:
+    """Write a file of this mode that is not there yet.
+
+    :raise StartupError: it is, or it cannot be written.
+    """
+    try:
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as new:
+            new.write(text)
+    except FileExistsError:
+        raise StartupError(f"{file} already exists.\nWill not overwrite it.") from None
+    except OSError as error:
+        raise StartupError(f"{file}: expected a file to write: {error.strerror}") from None
 
 
 def config_parse(options: argparse.Namespace) -> None:
@@ -157,11 +204,7 @@ def config_db_export(options: argparse.Namespace) -> None:
         return as_yaml(store.snapshot())
 
     text = with_store(settings, export)
-    try:
-        with open(os.open(options.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise StartupError(f"{options.file}: expected a file to write: {error.strerror}") from None
+    write_new(options.file, text, 0o600)
     say(f"exported to {options.file}")
 
 

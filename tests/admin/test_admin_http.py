@@ -53,6 +53,25 @@ def test_origin_is_echoed(api: AdminApi) -> None:
 
 
 @pytest.mark.parametrize(
+    ("asking", "allowed"),
+    [
+        ("http://gui.test:8002", "http://gui.test:8002"),
+        ("https://other.test", "https://other.test"),
+        ("http://evil.test", "http://gui.test:8002"),
+        ("http://gui.test", "http://gui.test:8002"),
+        (None, "http://gui.test:8002"),
+    ],
+)
+def test_origins_that_are_named(asking: str | None, allowed: str) -> None:
+    """Where pages are named that may read answers, no others may; their paths do not matter, nor does a usual port."""
+    urls = "http://GUI.test:8002/manager, https://other.test:443"
+    api = AdminApi(settings=load(None, {}, {"admin_gui_url": urls}))
+    headers = {} if asking is None else {"Origin": asking}
+    answer = api.request("GET", "/services", b"", **headers)
+    assert answer.headers["Access-Control-Allow-Origin"] == allowed
+
+
+@pytest.mark.parametrize(
     ("path", "methods"),
     [
         ("/", "GET, HEAD, OPTIONS"),

@@ -149,6 +149,7 @@ def cases_of(operation: Operation, mode: GenerationMode) -> Iterator[st.SearchSt
         yield operation.as_strategy(mode)
 
 
+@pytest.mark.timeout(600)  # some two thousand requests, each of which may wait for the disk
 @pytest.mark.parametrize("mode", GenerationMode)
 def test_every_operation(
     gateway: RunningGateway,

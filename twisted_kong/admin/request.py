@@ -6,7 +6,7 @@ time it took. What is answered is decided elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
@@ -119,21 +119,38 @@ class AdminRequest(Request):
         for name, value in (("Server", SERVER), ("X-Kong-Admin-Latency", str(round(took * 1000)))):
             if name in self._site.headers:
                 self.put_header(name, value)
-        self.put_header("Access-Control-Allow-Origin", self.header("Origin") or "*")
+        self.put_header("Access-Control-Allow-Origin", self._allowed_origin())
+
+    def _allowed_origin(self) -> str:
+        """The origin of pages that may read this: the one that asks, or where some are named, one of these (Kong)."""
+        asking, named = self.header("Origin"), self._site.origins
+        if not named:
+            return asking or "*"
+        return asking if asking is not None and asking in named else named[0]
 
 
 class AdminSite(Site):
     """A site of requests that are `AdminRequest`.
 
-    ``max_body`` is in bytes; ``headers`` are the names of those of our own that answers carry.
+    ``max_body`` is in bytes; ``headers`` are the names of those of our own that answers carry; ``origins`` are those of
+    the pages that may read answers, or all where there are none.
     """
 
-    def __init__(self, root: IResource, *, max_body: float, headers: Collection[str], reactor: IReactorTime) -> None:
+    def __init__(
+        self,
+        root: IResource,
+        *,
+        max_body: float,
+        headers: Collection[str],
+        origins: Sequence[str] = (),
+        reactor: IReactorTime,
+    ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]  # Twisted's
             root, AdminRequest, parsePOSTFormSubmission=False, reactor=reactor
         )
         self.max_body = max_body
         self.headers = headers
+        self.origins = origins
         self.accepted = 0
         """The connections there ever were."""
         self.requests = 0

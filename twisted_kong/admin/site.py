@@ -46,6 +46,7 @@ def make_admin_site(
         make_tree({path: ReadOnly(endpoint) for path, endpoint in table.items()} if loader else table),
         max_body=settings.nginx_admin_client_max_body_size or float("inf"),
         headers=settings.headers,
+        origins=settings.admin_gui_url,
         reactor=reactor,
     )
 

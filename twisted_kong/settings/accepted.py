@@ -37,7 +37,7 @@ _WHY: Mapping[str, str] = {
         cluster_mtls cluster_cert cluster_cert_key cluster_ca_cert cluster_server_name cluster_control_plane
         cluster_listen cluster_dp_labels cluster_data_plane_purge_delay cluster_ocsp cluster_use_proxy
         cluster_max_payload cluster_rpc cluster_rpc_sync""",
-    "there is no Kong Manager": "admin_gui_listen admin_gui_url admin_gui_path admin_gui_api_url",
+    "there is no Kong Manager": "admin_gui_listen admin_gui_path admin_gui_api_url",
     "there are no plugins of Kong's": "plugins pluginserver_names vaults",
     "there is no Lua": """
         lua_max_req_headers lua_max_resp_headers lua_max_uri_args lua_max_post_args lua_ssl_verify_depth

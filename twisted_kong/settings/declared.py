@@ -86,6 +86,12 @@ class Settings:
     admin_listen: tuple[Listener, ...] = setting(
         served_listeners, "127.0.0.1:8001", "Where the Admin API listens, which is open to whoever reaches it."
     )
+    admin_gui_url: tuple[str, ...] = setting(
+        values.listed(values.origin),
+        "",
+        "URLs of Kong Manager: pages from elsewhere may not read what the Admin API answers. Without, all may, as in"
+        " Kong.",
+    )
     status_listen: tuple[Listener, ...] = setting(
         served_listeners,
         "off",

@@ -113,6 +113,18 @@ def access_log(text: str) -> LogFile | None:
     return LogFile(Path(file), formats[0] if formats else LOG_FORMATS[0])
 
 
+def origin(text: str) -> str:
+    """Scheme, host and port of a URL, as browsers write an ``Origin`` (RFC 6454 §6.2); the rest is dropped."""
+    found = _ORIGIN.match(text)
+    if not found:
+        raise MalformedError("http:// or https:// and a host, perhaps with a port and a path")
+    scheme, host, port = found[1].lower(), found[2].lower(), found[3] or ""
+    return f"{scheme}://{host}" + ("" if (scheme, port) in (("http", ":80"), ("https", ":443")) else port)
+
+
+_ORIGIN = re.compile(r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(?:[/?#]\S*)?\Z", re.IGNORECASE)
+
+
 def token(text: str) -> str:
     """One word: a header's name, a component's, a character set's."""
     if not _TOKEN.fullmatch(text):
