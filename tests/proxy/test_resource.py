@@ -103,13 +103,13 @@ def test_answer() -> None:
 
 
 def test_answer_that_says_little() -> None:
-    """Where the origin tells neither its name nor the time, the gateway's name is told, and no time."""
+    """Where the origin tells neither its name nor the time, the gateway tells its own."""
     lab = SiteLab()
     client = lab.client(GET)
     lab.origin().send(OK)
     answer = spoken.answer(client.received)
     assert answer.value(b"server") == SERVER
-    assert answer.value(b"date") is None
+    assert answer.value(b"date") == b"Thu, 01 Jan 1970 00:00:00 GMT"
     assert answer.value(b"via") == b"1.1 " + SERVER
     assert len(answer.value(b"x-kong-request-id") or b"") == 32
 

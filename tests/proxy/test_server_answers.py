@@ -237,6 +237,28 @@ def test_fields_of_the_origin() -> None:
     assert [line for line in lines if line.startswith(b"X-Kong-Request-Id")] != [b"X-Kong-Request-Id: x"]
 
 
+@pytest.mark.parametrize("line", [b"Date: today\r\n", b"date: today\r\n", b"X: y\r\nDATE: today\r\n"])
+def test_date_of_the_origin(line: bytes) -> None:
+    """An origin's Date is passed on as it is, however it is spelled, and no other is added."""
+    lab = Lab()
+    client = lab.client(GET)
+    lab.origin().send(b"HTTP/1.1 200 OK\r\n%bContent-Length: 0\r\n\r\n" % line)
+    assert spoken.answer(client.received).values(b"date") == [b"today"]
+
+
+def test_answer_without_date() -> None:
+    """An answer without Date gets the time it came (RFC 9110 §6.6.1); another field's name or value is no Date."""
+    lab = Lab()
+    lab.wait(86400)
+    client = lab.client(GET)
+    lab.origin().send(b"HTTP/1.1 200 OK\r\nX-Date: x\r\nX: Date: y\r\nContent-Length: 0\r\n\r\n")
+    assert spoken.answer(client.received).values(b"date") == [b"Fri, 02 Jan 1970 00:00:00 GMT"]
+    lab.wait(1)
+    client.send(GET)
+    lab.origins()[0].send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert spoken.answers(client.received)[1].values(b"date") == [b"Fri, 02 Jan 1970 00:00:01 GMT"]
+
+
 # -- early -----------------------------------------------------------------------------------------------------
 
 

@@ -69,6 +69,7 @@ class ProxyCore:
         self._error_type = settings.error_default_type.encode()
         self._random_bits = random.getrandbits
         self._ids: list[bytes] = []
+        self._second, self._date = -1, b""
         self.exchanges = 0
         self.requests = 0
 
@@ -100,6 +101,13 @@ class ProxyCore:
         """Who asks, as `keyauth.admit` finds out under the configuration of ``plugin``."""
         return keyauth.admit(plugin.config, head, self.gateway.snapshot, self.seconds())
 
+    def date_line(self, now: float) -> bytes:
+        """The field Date of an answer made ``now``; the same for everybody within a second."""
+        second = int(now)
+        if second != self._second:
+            self._second, self._date = second, b"Date: %b\r\n" % formatdate(second, usegmt=True).encode()
+        return self._date
+
     def check_body_size(self, size: int) -> None:
         """:raise BodyTooLarge: ``size`` is beyond ``client_max_body_size``."""
         if self._body_limit and size > self._body_limit:
@@ -130,8 +138,7 @@ class ProxyCore:
         else:
             media_type = answers.media_type(accept, content_type, self._error_type, decided=error.decided)
             body = answers.body(error.message, request_id.decode(), media_type)
-        date = formatdate(self.seconds(), usegmt=True).encode()
-        lines = b"Date: %b\r\nContent-Type: %b; charset=utf-8\r\n" % (date, media_type)
+        lines = b"%bContent-Type: %b; charset=utf-8\r\n" % (self.date_line(self.seconds()), media_type)
         if isinstance(error, Unauthorized):
             lines += b"WWW-Authenticate: %b\r\n" % error.challenge
         if isinstance(error, HttpsRequired) and head is not None:

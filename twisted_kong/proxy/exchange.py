@@ -36,7 +36,7 @@ from twisted_kong.model.traffic import Outcome
 from twisted_kong.proxy.client import Dial, UpstreamConnection
 from twisted_kong.proxy.downstream import Downstream
 from twisted_kong.proxy.forwarding import Client, came_by_https, forwarded
-from twisted_kong.proxy.headers import RequestHead, ResponseHead
+from twisted_kong.proxy.headers import RequestHead, ResponseHead, has_date
 from twisted_kong.proxy.lookups import Lookups, told
 from twisted_kong.proxy.sending import Sending
 from twisted_kong.proxy.upload import Upload
@@ -290,8 +290,10 @@ class Exchange(Sending):
         core = self.core
         self._status = head.status
         self._sent = len(content)
-        self._latency = latency = core.seconds() - self._picked
-        lines = head.passing + core.tokens.proxied(head, self.request_id, latency, self._picked - self.started)
+        now = core.seconds()
+        self._latency = latency = now - self._picked
+        lines = head.passing if has_date(head.passing) else head.passing + core.date_line(now)
+        lines += core.tokens.proxied(head, self.request_id, latency, self._picked - self.started)
         if core.debug_allowed and self.match is not None:
             lines += core.debug_lines(self.head, self.match)
         if ended:

@@ -120,6 +120,13 @@ class ResponseHead:
         self.meaning = meaning
 
 
+def has_date(passing: bytes) -> bool:
+    """Whether Date is among these lines of a response."""
+    if b"\nDate: " in passing or passing.startswith(b"Date: "):
+        return True
+    return b"\ndate: " in b"\n" + passing.lower()
+
+
 class RequestParser:
     """Parses request heads. ``line_limit`` bounds a line, ``head_limit`` the whole head, both in bytes."""
 
