@@ -6,6 +6,7 @@ import pytest
 import spoken
 from loopback import GET, Lab, Line, post
 
+from twisted_kong.proxy.sending import PIECES_A_TURN
 from twisted_kong.proxy.wire import READ_SIZE
 
 BODY = bytes(range(256)) * 8000
@@ -100,6 +101,31 @@ def test_slow_origin_of_a_kept_body() -> None:
     assert most <= READ_SIZE + 1000
     origin.send(OK)
     assert spoken.answer(client.received).status == 200
+    lab.assert_idle()
+
+
+def test_a_large_kept_body_takes_turns() -> None:
+    """However fast an origin takes a large body, others have their turn after a bounded part of it."""
+    lab = Lab(settings={"nginx_http_client_body_buffer_size": "1k"})
+    body = bytes(range(256)) * 4096 * 4
+    client = lab.client(post(body))
+    lab.turns()
+    origin = lab.origin()
+    assert PIECES_A_TURN * READ_SIZE <= len(origin.received) < PIECES_A_TURN * READ_SIZE + 1024 < len(body)
+    lab.turns()
+    assert origin.received.endswith(body)
+    origin.send(OK)
+    assert spoken.answer(client.received).status == 200
+    lab.assert_idle()
+
+
+def test_an_origin_lost_between_turns() -> None:
+    """An upload whose connection is gone when its turn comes goes on to nobody."""
+    lab = Lab(service={"retries": 0}, settings={"nginx_http_client_body_buffer_size": "1k"})
+    client = lab.client(post(b"x" * (4 << 20)))
+    lab.origin().reset()
+    lab.turns()
+    assert spoken.answer(client.received).status == 502
     lab.assert_idle()
 
 

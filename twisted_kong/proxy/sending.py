@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from twisted_kong.routing.router import Match
 
 
+PIECES_A_TURN = 8
+"""How many pieces of `READ_SIZE` bytes of a kept body are sent in one turn of the reactor."""
+
+
 class Sending:
     """What of an exchange concerns the request on its way to a peer; whether and to whom it is sent does not.
 
@@ -90,8 +94,11 @@ class Sending:
         return name if peer.port == 80 else b"%b:%d" % (name, peer.port)
 
     def _send_upload(self, connection: UpstreamConnection, upload: Upload, head: bytes = b"") -> None:
-        """Send the kept body, after ``head`` if there is one, for as long as the peer keeps up."""
-        while True:
+        """Send the kept body, after ``head`` if there is one, for as long as the peer keeps up.
+
+        After `PIECES_A_TURN` pieces others have their turn first.
+        """
+        for _ in range(PIECES_A_TURN):
             content = upload.read(self._content_sent, READ_SIZE)
             self._content_sent += len(content)
             ended = self._content_sent >= upload.size
@@ -99,6 +106,12 @@ class Sending:
             if ended or connection.congested:
                 return
             head = b""
+        self.core.reactor.callLater(0, self._send_on, connection)
+
+    def _send_on(self, connection: UpstreamConnection) -> None:
+        """The next turn of an upload, if ``connection`` is still the one that it goes to."""
+        if connection is self._connection and self._upload is not None:
+            self._send_upload(connection, self._upload)
 
     def _send_content(self, connection: UpstreamConnection, content: bytes, head: bytes = b"") -> None:
         """Send a piece of the body as it comes, framed the way the client frames it, after ``head`` if there is one."""
