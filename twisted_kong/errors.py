@@ -298,16 +298,26 @@ class NoAnonymous(ProxyError):
         super().__init__()
 
 
-class NoPeer(ProxyError):
+class Nobody(ProxyError):
+    """There is nobody to send a request to; ``why`` is what a person may be told beside Kong's text."""
+
+    status = 503
+
+    def __init__(self, why: str | None = None) -> None:
+        self.why = why
+        super().__init__(why or "")
+
+
+class NoPeer(Nobody):
     """The first pick found nobody to send the request to."""
 
-    status, message = 503, "failure to get a peer from the ring-balancer"
+    message = "failure to get a peer from the ring-balancer"
 
 
-class NoPeerLeft(ProxyError):
+class NoPeerLeft(Nobody):
     """A retry found nobody to send the request to."""
 
-    status, message = 503, "The upstream server is currently unavailable"
+    message = "The upstream server is currently unavailable"
     decided = False
 
 

@@ -7,8 +7,9 @@ found by the ``name`` of its factory (`twisted_kong.registry`), and a contract s
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from twisted.internet.interfaces import IProtocol
 from twisted.plugin import IPlugin
 from zope.interface import Attribute, Interface
 
@@ -76,6 +77,43 @@ class IResolverFactory(IPlugin):
 
     def build(reactor: object, settings: Settings) -> IResolver:
         """A resolver working on ``reactor`` under these settings."""
+
+
+class IProbe(Interface):
+    """One probe of one peer, as its checker sees it. The core measures its time and ends it, connection and all."""
+
+    name: str = Attribute("The host that the peer goes by: a name, or an IP address without brackets.")
+    host: str = Attribute("The IP address to ask, where it is known, without brackets; else the name.")
+    port: int = Attribute("The port to ask.")
+
+    def connect(protocol: IProtocol) -> None:
+        """Let ``protocol`` speak to the peer. Called at most once; failing to connect ends the probe by itself."""
+
+    def connect_tls(protocol: IProtocol, server_name: str, verify: bool, alpn: Sequence[bytes]) -> None:
+        """The same under TLS, with the client certificate of the upstream and the authorities that are trusted.
+
+        ``server_name`` is told the peer (SNI) and, where asked to ``verify``, what its certificate must be for.
+        """
+
+
+class IHealthChecker(Interface):
+    """Finds out whether a peer is well right now. It has neither timers nor thresholds: they are the core's."""
+
+    def check(probe: IProbe) -> Awaitable[Outcome]:
+        """Ask once. The outcome has the status of an answer, or tells how it failed; neither means that all is well.
+
+        Whoever waits for the answer is cancelled when the time is up. A connection that cannot be made, or is lost
+        before there is an outcome, is a failure ``"tcp"`` without anything said here.
+        """
+
+
+class IHealthCheckerFactory(IPlugin):
+    """Makes the checker of an upstream whose ``healthchecks.active.type`` is this factory's name."""
+
+    name: str = Attribute("The value of ``type``: ``http``.")
+
+    def build(upstream: Upstream) -> IHealthChecker:
+        """A checker for the peers of ``upstream``, under its ``healthchecks.active``."""
 
 
 class IConfigStore(Interface):

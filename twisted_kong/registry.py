@@ -21,7 +21,10 @@ from twisted_kong import __version__
 from twisted_kong.balancing.roundrobin import RoundRobinFactory
 from twisted_kong.discovery import Candidate, drop_ins, entry_points
 from twisted_kong.errors import ComponentError
-from twisted_kong.interfaces import IAlgorithmFactory, IResolverFactory
+from twisted_kong.health.checkers.grpc import GrpcCheckerFactory, GrpcsCheckerFactory
+from twisted_kong.health.checkers.http import HttpCheckerFactory, HttpsCheckerFactory
+from twisted_kong.health.checkers.tcp import TcpCheckerFactory
+from twisted_kong.interfaces import IAlgorithmFactory, IHealthCheckerFactory, IResolverFactory
 from twisted_kong.model.components import Component
 from twisted_kong.resolving.dns import DnsResolverFactory
 from twisted_kong.resolving.system import SystemResolverFactory
@@ -30,10 +33,17 @@ BUILT_IN: tuple[object, ...] = (
     RoundRobinFactory(),
     DnsResolverFactory(),
     SystemResolverFactory(),
+    TcpCheckerFactory(),
+    HttpCheckerFactory(),
+    HttpsCheckerFactory(),
+    GrpcCheckerFactory(),
+    GrpcsCheckerFactory(),
 )
 """Our own components."""
 
-KINDS: Mapping[str, type[Interface]] = MappingProxyType({"algorithm": IAlgorithmFactory, "resolver": IResolverFactory})
+KINDS: Mapping[str, type[Interface]] = MappingProxyType(
+    {"algorithm": IAlgorithmFactory, "resolver": IResolverFactory, "checker": IHealthCheckerFactory}
+)
 """What components there are, and what the factory of each provides."""
 
 _PREAMBLE = re.compile(r"The object .* has failed to implement interface [\w.]+: ")
@@ -55,6 +65,7 @@ class Registry:
         self.components = tuple(component for named in self._found.values() for component, _ in named.values())
         self.algorithms: Mapping[str, IAlgorithmFactory] = self._factories("algorithm")
         self.resolvers: Mapping[str, IResolverFactory] = self._factories("resolver")
+        self.checkers: Mapping[str, IHealthCheckerFactory] = self._factories("checker")
 
     @classmethod
     def installed(cls, plugin_dirs: Iterable[Path] = ()) -> Registry:

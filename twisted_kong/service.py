@@ -50,7 +50,10 @@ from twisted_kong.proxy.server import ProxyListener
 from twisted_kong.registry import Registry
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
+from twisted_kong.runtime.healthfile import HealthFile
+from twisted_kong.runtime.monitor import Monitor
 from twisted_kong.runtime.names import Names, make_names
+from twisted_kong.runtime.probetls import ProbeTls
 from twisted_kong.runtime.resolvers import make_resolver
 from twisted_kong.settings import Listener, Settings, load
 from twisted_kong.store.declarative import NOTHING_LOADED, Loader, text_of
@@ -58,8 +61,10 @@ from twisted_kong.store.memory import MemoryStore
 from twisted_kong.systemd import Supervisor
 from twisted_kong.tasks import detach
 from twisted_kong.telemetry.accesslog import FORMATS, AccessLog
+from twisted_kong.telemetry.health import TargetHealth
 from twisted_kong.telemetry.node import NodeMetrics
 from twisted_kong.telemetry.traffic import Traffic
+from twisted_kong.terminal import has_terminal
 
 T = TypeVar("T")
 
@@ -162,6 +167,8 @@ class GatewayService(Service):
         self._unready: str | None = "starting"
         self._terminal = False
         self._before: Any = signal.SIG_DFL
+        self._monitor: Monitor
+        self._health_file: HealthFile
         self._core: ProxyCore
         self._names: Names
         self._admin: AdminSite
@@ -192,12 +199,15 @@ class GatewayService(Service):
         factory = registry.resolver(settings.dns_resolver_plugin)
         resolver = make_resolver(factory, reactor, settings, guards.of("resolver", factory.name))
         self._names = names = make_names(reactor, settings, resolver)
-        gateway = Gateway(registry.algorithms, settings.router_flavor, names, guards, fallback)
         self._store = store = open_store(settings, reactor)
         schema = make_schema(registry)
         if settings.database == "off":
             self._loader = Loader(store, schema, now=time.time, aside=self._aside)
             at_once(Deferred.fromCoroutine(load_declared(self._loader, settings)))
+        self._monitor = Monitor(reactor, Random(), registry.checkers, names, ProbeTls(store.snapshot))
+        gateway = Gateway(registry.algorithms, settings.router_flavor, names, guards, fallback, self._monitor)
+        self._health_file = HealthFile(reactor, settings.prefix / "health.json", gateway.peers, self._aside)
+        self._health_file.open()
         gateway.apply(EMPTY, store.snapshot())
         store.subscribe(gateway.apply)
         traffic = Traffic()
@@ -207,6 +217,8 @@ class GatewayService(Service):
         metrics = CollectorRegistry()
         for collector in (NodeMetrics(id, VERSION, self._connections), traffic):
             metrics.register(collector)
+        if settings.upstream_health_metrics:
+            metrics.register(TargetHealth(gateway.target_states))
         ProcessCollector(registry=metrics)
         node = Node(
             id,
@@ -308,6 +320,8 @@ class GatewayService(Service):
         if self._settings.drain_delay:
             await deferLater(self._reactor, self._settings.drain_delay)
         await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in self._ports])
+        self._monitor.close()
+        self._health_file.close()
         for listener in self._listeners:
             listener.drain()
         await self._until(lambda: not any(each.connections for each in self._listeners), LAST_CALL)
@@ -349,15 +363,6 @@ async def stopped(port: IListeningPort) -> None:
         await done
 
 
-def has_terminal() -> bool:
-    """Whether there is a terminal that somebody could close."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR))
-    except OSError:
-        return False
-    return True
-
-
 def open_store(settings: Settings, reactor: Any, now: Callable[[], float] = time.time) -> IConfigStore:
     """The store that ``database`` names."""
     if settings.database == "off":
@@ -386,7 +391,7 @@ def database_file(settings: Settings) -> Path:
 
 def make_schema(registry: Registry) -> Schema:
     """What entities may say where these components are installed."""
-    return Schema(registry.algorithms)
+    return Schema(registry.algorithms, registry.checkers)
 
 
 async def load_declared(loader: Loader, settings: Settings) -> None:

@@ -8,6 +8,7 @@ import pytest
 from admin_api import NODE_ID, NOT_FOUND, AdminApi
 
 from twisted_kong.model.snapshot import EMPTY
+from twisted_kong.model.traffic import Outcome
 
 HEALTH = "/upstreams/u/health"
 CHECKED = {"passive": {"unhealthy": {"tcp_failures": 1}}}
@@ -267,3 +268,48 @@ def test_name_without_an_address(api: AdminApi, u: Any) -> None:
     assert (row["health"], row["data"]["dns"]) == ("DNS_ERROR", "dns server error: 3 name error")
     assert row["data"]["addresses"] == []
     assert row["data"]["weight"] == {"total": 0, "available": 0, "unavailable": 0}
+
+
+# The timeline
+
+
+def test_timeline(api: AdminApi, pool: Any) -> None:
+    """Every transition is told with what led to it, every address with what is counted of it."""
+    api.request("PUT", "/upstreams/u/targets/10.0.0.1:8001/unhealthy")
+    api.clock.advance(2)
+    api.request("PUT", "/upstreams/u/targets/10.0.0.1:8001/healthy")
+    service = api.json("PUT", "/services/s", {"host": "u"}).json
+    balancer, _ = api.gateway.balancer(api.store.snapshot().services[service["id"]])
+    lease = balancer.lease()
+    assert lease is not None
+    lease.release(Outcome("tcp", latency=0.5, error="refused"))
+    page = api.get(f"{HEALTH}/timeline")
+    assert (page["next"], page["node_id"]) == (None, NODE_ID)
+    assert [row["id"] for row in page["data"]] == [target["id"] for target in pool]
+    by_address = {row["target"]: row["addresses"][0] for row in page["data"]}
+    told = by_address["10.0.0.1:8001"]
+    assert [(each["health"], each["by"]) for each in told["transitions"]][:2] == [
+        ("UNHEALTHY", "person"),
+        ("HEALTHY", "person"),
+    ]
+    failed = by_address[lease.peer.address]
+    assert (failed["health"], failed["state"]) == ("UNHEALTHY", "unhealthy")
+    assert failed["counters"] == {"SUCCESS": 0, "HTTP": 0, "TCP": 1, "TIMEOUT": 0}
+    (evidence,) = failed["transitions"][-1]["evidence"]
+    assert {**evidence, "at": 0} == {
+        "at": 0,
+        "by": "traffic",
+        "counter": "TCP",
+        "count": 1,
+        "limit": 1,
+        "status": None,
+        "latency": 0.5,
+        "error": "refused",
+    }
+    assert by_address["10.0.0.1:8003"]["transitions"] == []
+
+
+def test_timeline_of_nobody(api: AdminApi) -> None:
+    """An upstream that is not there has none."""
+    answer = api.request("GET", "/upstreams/nobody/health/timeline")
+    assert (answer.status, answer.json) == (404, NOT_FOUND)

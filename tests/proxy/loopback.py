@@ -285,6 +285,7 @@ class InOrder:
 
     def __init__(self) -> None:
         self.outcomes: list[tuple[str, Outcome]] = []
+        self.errors: list[str | None] = []
         self._peers: list[IPeer] = []
 
     def build(self, upstream: Upstream) -> IAlgorithm:
@@ -297,7 +298,8 @@ class InOrder:
         return next((peer for peer in self._peers if peer not in pick.tried), None)
 
     def done(self, peer: IPeer, outcome: Outcome) -> None:
-        self.outcomes.append((peer.address, outcome))
+        self.outcomes.append((peer.address, outcome._replace(error=None)))
+        self.errors.append(outcome.error)
 
     def leases(self) -> int:
         """The attempts under way."""
@@ -338,6 +340,7 @@ class Lab:
         upstream: Mapping[str, object] | None = None,
         settings: Mapping[str, str] | None = None,
         scheme: bytes = b"http",
+        weight: int = 100,
     ) -> None:
         _broken.clear()
         self.network = Network()
@@ -346,7 +349,9 @@ class Lab:
         self.settings: Settings = load(None, {}, settings or {})
         names = Names(self.names, self.network)
         gateway = Gateway({"round-robin": self.algorithm}, self.settings.router_flavor, names)
-        snapshot = EMPTY.with_change(Change(puts=tuple(entities(targets, service or {}, route or {}, upstream or {}))))
+        snapshot = EMPTY.with_change(
+            Change(puts=tuple(entities(targets, service or {}, route or {}, upstream or {}, weight)))
+        )
         gateway.apply(EMPTY, snapshot)
         self.random = Random(7)
         self.core = ProxyCore(self.network, self.settings, gateway, names, self.random)
@@ -413,6 +418,7 @@ def entities(
     service: Mapping[str, object],
     route: Mapping[str, object],
     upstream: Mapping[str, object],
+    weight: int = 100,
 ) -> Iterator[Entity]:
     """The service ``s`` on ``targets``, and a route to it."""
     schema = Schema()
@@ -423,7 +429,7 @@ def entities(
     pool = build(Upstream, name="u.test", **upstream)
     yield pool
     for target in targets:
-        yield build(Target, target=target, upstream={"id": pool.id})
+        yield build(Target, target=target, weight=weight, upstream={"id": pool.id})
     it = build(Service, **{"name": "s", "host": "u.test", **service})
     yield it
     yield build(Route, **{"name": "r", "paths": ["/"], "service": {"id": it.id}, **route})

@@ -113,6 +113,7 @@ def test_never_sent_twice(method: bytes, fail: Failing, failure: str) -> None:
     assert spoken.answer(client.received).status == (504 if failure == "timeout" else 502)
     assert len(lab.dials) == 1
     assert lab.outcomes == [("10.0.0.1:80", Outcome(failure))]
+    assert all(lab.algorithm.errors)  # a person is told why
     lab.assert_idle()
 
 

@@ -13,6 +13,7 @@ from twisted_kong.admin.configuration import Configuration
 from twisted_kong.admin.paging import page_by_position
 from twisted_kong.admin.request import Call
 from twisted_kong.admin.targets import PATH, TargetScope
+from twisted_kong.admin.timeline import Histories, Timeline
 from twisted_kong.admin.tree import Endpoint
 from twisted_kong.model import hosts
 from twisted_kong.model.entities import Target, Upstream
@@ -23,7 +24,7 @@ DNS_ERROR = "DNS_ERROR"
 _STATES = {True: "HEALTHY", False: "UNHEALTHY"}
 
 
-class Balancers(Protocol):
+class Balancers(Histories, Protocol):
     """What is asked of the runtime."""
 
     def report(self, upstream: Upstream) -> Report | None:
@@ -36,6 +37,7 @@ class Balancers(Protocol):
 def endpoints(configuration: Configuration, balancers: Balancers, node_id: str) -> Iterator[tuple[str, Endpoint]]:
     """The paths of health."""
     yield "/upstreams/{upstreams}/health", UpstreamHealth(configuration, balancers, node_id)
+    yield "/upstreams/{upstreams}/health/timeline", Timeline(configuration, balancers, node_id)
     for word, healthy in (("healthy", True), ("unhealthy", False)):
         switch = Switch(configuration, balancers, healthy)
         yield f"{PATH}/{{targets}}/{word}", switch

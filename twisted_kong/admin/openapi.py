@@ -28,6 +28,7 @@ from twisted_kong.admin.paging import MAX_SIZE
 from twisted_kong.admin.request import Call
 from twisted_kong.admin.schemas import EntitySchema, PluginSchema, Tag, Tags, Validation
 from twisted_kong.admin.targets import ActiveTargets, History, Targets
+from twisted_kong.admin.timeline import Timeline
 from twisted_kong.admin.tree import Endpoint
 from twisted_kong.model.entities import COLLECTIONS, Api, Entity, TargetEntry
 from twisted_kong.model.schema import Names
@@ -182,6 +183,12 @@ def _(endpoint: UpstreamHealth) -> Operations:
     told = page(ANYTHING, node_id=TEXT)
     told["properties"]["data"] = {"type": ["array", "object"], "items": ANYTHING}
     return {"GET": Operation(told, query=(*PAGE, "balancer_health"))}
+
+
+@operations.register
+def _(endpoint: Timeline) -> Operations:
+    row = required_object(id={**TEXT, "format": "uuid"}, target=TEXT, addresses={"type": "array", "items": ANYTHING})
+    return {"GET": Operation(page(row, node_id=TEXT), query=PAGE)}
 
 
 @operations.register

@@ -21,13 +21,18 @@ class Pick:
 class Outcome(NamedTuple):
     """What an attempt taught us about a peer.
 
-    ``failure`` is None, ``"tcp"`` (refused, reset, closed, not HTTP) or ``"timeout"``; ``status`` the status of
-    the answer, None without one; ``latency`` the seconds from the pick to the head of the answer.
+    ``failure`` is None, ``"tcp"`` (refused, reset, closed, not HTTP), ``"timeout"`` or ``"dns"`` (no address was
+    found, which says nothing of the peer itself); of a probe also ``"http"``, an answer that makes no sense. ``status``
+    is the status of the answer, None without one; ``latency`` the seconds from the pick to the head of the answer;
+    ``error`` what a person is told of a failure.
+
+    Without any of them nothing was learnt: the attempt was given up for reasons that are not the peer's.
     """
 
     failure: str | None = None
     status: int | None = None
     latency: float | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

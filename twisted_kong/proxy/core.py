@@ -7,7 +7,7 @@ from email.utils import formatdate
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from twisted_kong.errors import BodyTooLarge, HttpsRequired, NoRoute, ProxyError, Unauthorized
+from twisted_kong.errors import BodyTooLarge, HttpsRequired, Nobody, NoRoute, ProxyError, Unauthorized
 from twisted_kong.model.entities import Consumer, Plugin
 from twisted_kong.proxy import answers, keyauth
 from twisted_kong.proxy.forwarding import Client, ResponseTokens, Trust
@@ -66,6 +66,7 @@ class ProxyCore:
         self._body_limit = settings.nginx_http_client_max_body_size
         self.body_memory = settings.nginx_http_client_body_buffer_size
         self.debug_allowed = settings.allow_debug_header
+        self._tell_reason = settings.gateway_reason_header
         self._error_type = settings.error_default_type.encode()
         self._random_bits = random.getrandbits
         self._ids: list[bytes] = []
@@ -139,6 +140,8 @@ class ProxyCore:
             media_type = answers.media_type(accept, content_type, self._error_type, decided=error.decided)
             body = answers.body(error.message, request_id.decode(), media_type)
         lines = b"%bContent-Type: %b; charset=utf-8\r\n" % (self.date_line(self.seconds()), media_type)
+        if self._tell_reason and isinstance(error, Nobody) and error.why:
+            lines += b"X-Gateway-Reason: %b\r\n" % error.why.encode()
         if isinstance(error, Unauthorized):
             lines += b"WWW-Authenticate: %b\r\n" % error.challenge
         if isinstance(error, HttpsRequired) and head is not None:

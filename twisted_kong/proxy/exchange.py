@@ -25,8 +25,6 @@ from twisted_kong.errors import (
     BadGateway,
     GatewayTimeout,
     HttpsRequired,
-    NoPeer,
-    NoPeerLeft,
     NoService,
     ProxyError,
     RequestRefused,
@@ -224,7 +222,7 @@ class Exchange(Sending):
                 self._began = self.core.seconds()
             lease = self._balancer.lease(self._tried, again=unresolved is None)
             if lease is None:
-                raise unresolved or (NoPeerLeft if self._attempts else NoPeer)
+                raise unresolved or self._balancer.nobody(retry=bool(self._attempts))
         except ProxyError as error:
             self.refuse(error)
             return
@@ -249,7 +247,7 @@ class Exchange(Sending):
             return
         error = told(reason, self._service.host)
         self._log_failure(f"cannot be resolved: {error}", "dns")
-        self._release(Outcome("tcp"))
+        self._release(Outcome("dns", error=str(error)))
         self._tried += (self._peer,)
         self._attempt(error)
 
@@ -334,7 +332,7 @@ class Exchange(Sending):
             return
         if self._status:
             self._log_failure(f"broke off its answer: {reason}", failure)
-            self._release(Outcome("tcp" if failure == "malformed" else failure, self._status))
+            self._release(Outcome("tcp" if failure == "malformed" else failure, self._status, error=reason))
             self._end(self._status)
             self.downstream.answer_broken()
             return
@@ -351,7 +349,7 @@ class Exchange(Sending):
         peer = self._lease.peer
         retries = self._service.retries
         self._log_failure(f"failed: {reason}", failure)
-        self._release(Outcome("tcp" if failure == "malformed" else failure))
+        self._release(Outcome("tcp" if failure == "malformed" else failure, error=reason))
         if peer not in self._tried:
             self._tried += (peer,)
         if repeatable and self._attempts <= (DEFAULT_RETRIES if retries is None else retries):

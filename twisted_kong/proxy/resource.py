@@ -27,7 +27,9 @@ from twisted_kong.proxy.headers import RequestHead
 from twisted_kong.proxy.wire import READ_SIZE
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
+from twisted_kong.runtime.monitor import Monitor
 from twisted_kong.runtime.names import make_names
+from twisted_kong.runtime.probetls import ProbeTls
 from twisted_kong.runtime.resolvers import make_resolver
 from twisted_kong.settings import Settings
 from twisted_kong.tasks import Waiter
@@ -71,7 +73,8 @@ class ReverseProxyResource(Resource):
         fallback = registry.fallback(settings.algorithm_fallback)
         resolver = make_resolver(factory, reactor, settings, guards.of("resolver", factory.name))
         names = make_names(reactor, settings, resolver)
-        gateway = Gateway(registry.algorithms, settings.router_flavor, names, guards, fallback)
+        monitor = Monitor(reactor, Random(), registry.checkers, names, ProbeTls(store.snapshot))
+        gateway = Gateway(registry.algorithms, settings.router_flavor, names, guards, fallback, monitor)
         gateway.apply(EMPTY, store.snapshot())
         store.subscribe(gateway.apply)
         return cls(ProxyCore(reactor, settings, gateway, names, Random()), settings)

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
+from twisted_kong.errors import Nobody, NoPeer, NoPeerLeft
 from twisted_kong.interfaces import IAlgorithm
 from twisted_kong.model.traffic import Outcome, Pick
 from twisted_kong.runtime.algorithms import guarded
@@ -44,6 +45,12 @@ class Balancer:
         self.before: Callable[[], Deferred[Any] | None] | None = None
         """What a request calls before its first lease, if anything: it may have to wait until peers are known, or
         learn that there can be none. It raises nothing."""
+        self.open = True
+        """Whether anybody is lent at all."""
+        self.why: Callable[[], str] | None = None
+        """Where nobody is lent, who knows the reason: a word or two with dashes."""
+        self.observe: Callable[[Peer, Outcome], None] | None = None
+        """Who hears of outcomes that could change the health of a peer: failures, and statuses that are `telling`."""
         self._weights: Sequence[tuple[Peer, int]] = ()
 
     @property
@@ -75,6 +82,8 @@ class Balancer:
 
         :raise ComponentFailed: the algorithm failed, and there is no other in its place.
         """
+        if not self.open:
+            return None
         peer = self._algorithm.pick(Pick(key, tried) if tried or key is not None else _FIRST_PICK)
         if peer is None and tried and again:
             peer = self._algorithm.pick(Pick(key))
@@ -83,7 +92,14 @@ class Balancer:
         peer.leases += 1  # type: ignore[attr-defined]  # what came out is what we put in: a Peer
         return Lease(self, peer)  # type: ignore[arg-type]
 
+    def nobody(self, *, retry: bool) -> Nobody:
+        """What a client is told where nobody is lent, to begin with or for another attempt."""
+        return (NoPeerLeft if retry else NoPeer)(None if self.why is None else self.why())
+
     def done(self, peer: Peer, outcome: Outcome) -> None:
         """A lease of ``peer`` has ended."""
         peer.leases -= 1
         self._algorithm.done(peer, outcome)
+        observe = self.observe
+        if observe is not None and (outcome.failure is not None or outcome.status in peer.telling):
+            observe(peer, outcome)

@@ -6,9 +6,10 @@ change keeps its objects; what is in flight holds on to its own route, service a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import cast
 
+from twisted_kong.health.counters import checked
 from twisted_kong.interfaces import IAlgorithmFactory
 from twisted_kong.model.entities import Api, Service, Target, Upstream
 from twisted_kong.model.snapshot import EMPTY, Changed, Snapshot, diff
@@ -17,9 +18,10 @@ from twisted_kong.runtime.algorithms import Algorithms
 from twisted_kong.runtime.balancer import Balancer
 from twisted_kong.runtime.direct import Direct
 from twisted_kong.runtime.guard import Guards
+from twisted_kong.runtime.monitor import Monitor
 from twisted_kong.runtime.names import Names
 from twisted_kong.runtime.peers import Peers
-from twisted_kong.runtime.reports import Report
+from twisted_kong.runtime.reports import History, Report
 from twisted_kong.runtime.upstreams import LiveUpstream
 
 
@@ -33,12 +35,18 @@ class Gateway:
         names: Names,
         guards: Guards | None = None,
         fallback: str | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
-        """``guards`` tell of components that fail, ``fallback`` names the algorithm that picks for one that does."""
+        """``guards`` tell of components that fail, ``fallback`` names the algorithm that picks for one that does.
+
+        Without a ``monitor`` nobody is probed.
+        """
         self._algorithms = Algorithms(algorithms, guards, fallback)
         self._names = names
+        self._monitor = monitor
         self._flavor = router_flavor
-        self._peers = Peers()
+        self.peers = Peers()
+        """Every peer there is."""
         self._upstreams: dict[str, LiveUpstream] = {}
         self._direct: dict[tuple[str, int], Direct] = {}
         self.snapshot = EMPTY
@@ -58,13 +66,33 @@ class Gateway:
         direct = self._direct.get(key)
         if direct is None:
             algorithm = self._algorithms.make(_DIRECT_UPSTREAM)
-            direct = self._direct[key] = Direct(service.host, service.port, algorithm, self._peers, self._names)
+            direct = self._direct[key] = Direct(service.host, service.port, algorithm, self.peers, self._names)
         return direct.balancer, None
 
     def report(self, upstream: Upstream) -> Report | None:
         """How an upstream and its targets are; None where nothing is known of it."""
         found = self._upstreams.get(upstream.name)
         return None if found is None else found.report()
+
+    def histories(self, upstream: Upstream) -> Sequence[History]:
+        """What is known of the health of an upstream's targets, and how it came about."""
+        found = self._upstreams.get(upstream.name)
+        return () if found is None else found.histories()
+
+    def target_states(self) -> Iterator[tuple[str, str, str, str]]:
+        """Of every target and address: upstream, target, address (none where no record leads to any), state.
+
+        The state is ``healthchecks_off``, ``healthy``, ``unhealthy`` or ``dns_error``, as Kong's metrics have it.
+        """
+        for name, upstream in self._upstreams.items():
+            is_checked = checked(upstream.entity.healthchecks)
+            for live in upstream.targets:
+                for peer in live.peers:
+                    on = "healthy" if peer.healthy else "unhealthy"
+                    state = on if is_checked and peer.weight else "healthchecks_off"
+                    yield name, live.target.target, peer.address, state
+                if not live.peers:
+                    yield name, live.target.target, "", "dns_error"
 
     def set_health(self, target: Target, upstream: Upstream, healthy: bool, address: tuple[str, int] | None) -> None:
         """Somebody says that a target of ``upstream`` is ``healthy`` or not: see `LiveUpstream.set_health`."""
@@ -96,7 +124,7 @@ class Gateway:
             upstream = new.upstreams[entity.id]
             live = was.get(upstream.id)
             if live is None:
-                live = LiveUpstream(upstream, self._algorithms.make, self._peers, self._names)
+                live = LiveUpstream(upstream, self._algorithms.make, self.peers, self._names, self._monitor)
             else:
                 live.change(upstream)
             self._upstreams[upstream.name] = live

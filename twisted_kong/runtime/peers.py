@@ -7,12 +7,17 @@ configuration finishes what it carries.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from ipaddress import ip_address
+from typing import Any
 from weakref import WeakValueDictionary
 
 from zope.interface import implementer
 
 from twisted_kong.interfaces import IPeer
+from twisted_kong.runtime.health import PeerHealth
+from twisted_kong.runtime.remembered import PeerKey, Remembered
 
 
 def is_address(host: str) -> bool:
@@ -31,20 +36,23 @@ class Peer:
     ``host`` is the IP address; or a name, of which every request asks anew, and then the peer is not ``resolved``.
     ``name`` is who it is to its clients, for Host and SNI: the host name of its target, that of its SRV record, or its
     address; ``authority`` is that as a Host, with the port unless that is 80. ``leases`` counts the attempts under way.
-    Whoever is ``healthy`` no more gets no new ones where its upstream checks health at all.
+    Whoever is ``healthy`` no more gets no new ones where its upstream checks health at all. ``telling`` are the
+    statuses of answers that could change its health as it stands.
     """
 
     __slots__ = (
         "__weakref__",
         "address",
         "authority",
-        "healthy",
+        "health",
         "host",
+        "identity",
         "key",
         "leases",
         "name",
         "port",
         "resolved",
+        "telling",
         "weight",
     )
 
@@ -56,10 +64,20 @@ class Peer:
         self.key = (host, port)
         self.resolved = is_address(host)
         self.leases = 0
-        self.healthy = True
+        self.identity: PeerKey | None = None
+        self.health = PeerHealth()
+        self.telling: frozenset[int] = frozenset()
         self.name = ""
         self.authority = b""
         self.call(host if name is None else name)
+
+    @property
+    def healthy(self) -> bool:
+        return self.health.counters.healthy
+
+    @healthy.setter
+    def healthy(self, healthy: bool) -> None:
+        self.health.counters.reset(healthy)
 
     def call(self, name: str) -> None:
         """Be called ``name`` from now on."""
@@ -76,10 +94,17 @@ def _bracketed(host: str) -> str:
 
 
 class Peers:
-    """Every peer there is, by the owner it serves (an upstream's id, or none), its target's host, its own, its port."""
+    """Every peer there is, by the owner it serves (an upstream's id, or none), its target's host, its own, its port.
 
-    def __init__(self) -> None:
-        self._peers: WeakValueDictionary[tuple[str, str, str, int], Peer] = WeakValueDictionary()
+    What they learnt of health is ``remembered`` for a while when they have left; ``now`` is seconds since the epoch.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time) -> None:
+        self.remembered = Remembered()
+        self.listens: Callable[[], None] | None = None
+        """Called when the health of anybody has changed."""
+        self._now = now
+        self._peers: WeakValueDictionary[PeerKey, Peer] = WeakValueDictionary()
 
     def get(
         self, owner: str, host: str, port: int, weight: int, *, target: str | None = None, name: str | None = None
@@ -94,7 +119,23 @@ class Peers:
         peer = self._peers.get(key)
         if peer is None:
             peer = self._peers[key] = Peer(host, port, weight, name or target)
+            peer.identity = key
+            if self.remembered:
+                self.remembered.recall(key, peer.health, self._now())
         else:
             peer.call(name or target)
         peer.weight = weight
         return peer
+
+    def left(self, peer: Peer) -> None:
+        """``peer`` is in DNS no more; if it comes back soon it is what it was."""
+        if peer.identity is not None:
+            self.remembered.keep(peer.identity, peer.health, self._now())
+
+    def document(self) -> dict[str, Any]:
+        """What is known of the health of all of them, as JSON has it."""
+        return self.remembered.document({key: peer.health for key, peer in self._peers.items()}, self._now())
+
+    def load(self, document: object) -> None:
+        """Remember what an earlier process knew."""
+        self.remembered.load(document, self._now())

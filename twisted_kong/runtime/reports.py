@@ -6,8 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from twisted_kong.health.counters import checked
 from twisted_kong.model.entities import Target
 from twisted_kong.model.records import HealthChecks
+from twisted_kong.runtime.health import PeerHealth
 from twisted_kong.runtime.peers import Peer
 
 
@@ -66,16 +68,21 @@ class Report:
 
     @property
     def healthy(self) -> bool:
-        """Whether the upstream as a whole is: Kong's rule, but that a threshold of 100 asks for all, not for more."""
-        total, available = self.weights.total, self.weights.available
-        return total > 0 and (available * 100 > total * self.threshold or available == total)
+        """Whether the upstream as a whole is."""
+        return available_enough(self.weights.total, self.weights.available, self.threshold)
 
 
-def checks(settings: HealthChecks) -> bool:
-    """Whether anything can ever take a peer out: a probe that is sent, or a failure that is counted (Kong)."""
-    active, failures = settings.active, settings.passive.unhealthy
-    intervals = active.healthy.interval, active.unhealthy.interval
-    return any((*intervals, failures.tcp_failures, failures.timeouts, failures.http_failures))
+@dataclass(frozen=True, slots=True)
+class History:
+    """The addresses of a target, by its id, and what is known of the health of each; to be read, not kept."""
+
+    target: str
+    addresses: tuple[tuple[tuple[str, int], PeerHealth], ...]
+
+
+def available_enough(total: int, available: int, threshold: float) -> bool:
+    """Whether an upstream as a whole is healthy: Kong's rule, but that a threshold of 100 asks for all, no more."""
+    return total > 0 and (available * 100 > total * threshold or available == total)
 
 
 class Told(Protocol):
@@ -92,8 +99,8 @@ class Told(Protocol):
 
 def make_report(settings: HealthChecks, targets: Iterable[Told]) -> Report:
     """The report of an upstream with these health checks and these targets."""
-    checked = checks(settings)
-    return Report(checked, settings.threshold, tuple(_target(told, checked) for told in targets))
+    is_checked = checked(settings)
+    return Report(is_checked, settings.threshold, tuple(_target(told, is_checked) for told in targets))
 
 
 def _target(told: Told, checked: bool) -> TargetReport:

@@ -1,7 +1,7 @@
 """Upstreams come alive: each with its balancer, its targets, and the peers that these stand for.
 
-Which peers a target stands for is decided in `LiveUpstream._stand`, who is healthy in `LiveUpstream.set_health`;
-whatever changes either goes through here, so that the balancer hears of it, and whoever else ``listens``.
+Which peers a target stands for is decided in `LiveUpstream._stand`, who of them is well by its `Judge`; whatever
+changes either is told to the balancer, and the first to whoever else ``listens``.
 
 A target whose host is a name stands for the entries of its record, and for one peer that every request resolves anew
 where the TTL is 0. Entries that stay keep their peers, whatever becomes of the others. A name that fails leaves the
@@ -22,10 +22,12 @@ from twisted_kong.interfaces import IAlgorithm
 from twisted_kong.model.entities import Target, Upstream
 from twisted_kong.runtime.balancer import Balancer
 from twisted_kong.runtime.direct import stand_for
+from twisted_kong.runtime.judge import Judge
+from twisted_kong.runtime.monitor import Monitor
 from twisted_kong.runtime.names import Listener, Name, Names
 from twisted_kong.runtime.peers import Peer, Peers, is_address
 from twisted_kong.runtime.records import Record
-from twisted_kong.runtime.reports import Report, checks, make_report
+from twisted_kong.runtime.reports import History, Report, make_report
 
 log = Logger()
 
@@ -71,9 +73,17 @@ class _Used:
 class LiveUpstream:
     """An upstream, alive for as long as it is configured, whatever changes of it."""
 
-    def __init__(self, entity: Upstream, make_algorithm: MakeAlgorithm, peers: Peers, names: Names) -> None:
+    def __init__(
+        self,
+        entity: Upstream,
+        make_algorithm: MakeAlgorithm,
+        peers: Peers,
+        names: Names,
+        monitor: Monitor | None = None,
+    ) -> None:
         self.entity = entity
         self.balancer = Balancer(entity.name, make_algorithm(entity))
+        self.balancer.why = self._why
         self.host_header = _encoded(entity.host_header)
         """The Host that its targets are to be asked with, None for their own."""
         self.listens: Callable[[LiveUpstream], None] | None = None
@@ -82,6 +92,7 @@ class LiveUpstream:
         self._make_algorithm = make_algorithm
         self._peers = peers
         self._names = names
+        self._judge = Judge(entity, peers, monitor)
         self._used: dict[str, _Used] = {}
         self._unknown: set[str] = set()  # names in use that were never answered
         self._changed: set[str] = set()  # names whose records have changed
@@ -132,6 +143,7 @@ class LiveUpstream:
         """It is configured no more: forget its names. Whoever waits is told that there is nobody."""
         self.set_targets(())
         self.listens = None
+        self._judge.close()
 
     def set_health(self, target: Target, healthy: bool, address: tuple[str, int] | None) -> None:
         """Somebody says that a target is ``healthy`` or not: one address of it, or all where None.
@@ -140,10 +152,17 @@ class LiveUpstream:
         """
         live = self._targets.get(target.id)
         if live is not None:
-            for peer in live.peers:
-                if address in (None, peer.key):
-                    peer.healthy = healthy
-        self.balancer.refresh()
+            self._judge.say([peer for peer in live.peers if address in (None, peer.key)], healthy)
+
+    def _why(self) -> str:
+        """Why nobody is lent."""
+        if self._targets and not self.balancer.peers:
+            return "dns"
+        return self._judge.why(self.members)
+
+    def histories(self) -> list[History]:
+        """What is known of the health of its targets, and how it came about."""
+        return [History(live.target.id, tuple((peer.key, peer.health) for peer in live.peers)) for live in self.targets]
 
     def report(self) -> Report:
         """How it and its targets are."""
@@ -210,7 +229,8 @@ class LiveUpstream:
                 live = self._targets[id]
                 live.peers = self._stand(live.target, used.name.record)
             self._note(host, used)
-        self.balancer.update(self.members, checked=checks(self.entity.healthchecks))
+        self.balancer.why = self._why
+        self._judge.update(self.entity, self.balancer, self.members, self._used)
         self._settle()
         if self.listens is not None:
             self.listens(self)

@@ -146,6 +146,14 @@ class Settings:
     allow_debug_header: bool = setting(
         values.boolean, "off", "Whether `Kong-Debug: 1` makes answers name the route and service."
     )
+    gateway_reason_header: bool = setting(
+        values.boolean,
+        "off",
+        "Whether a 503 without a peer tells in `X-Gateway-Reason` why there is none. Ours, not Kong's.",
+    )
+    upstream_health_metrics: bool = setting(
+        values.boolean, "off", "Whether `/metrics` tells the health of every target, as Kong's plugin may be told to."
+    )
     error_default_type: str = setting(
         values.one_of(*_MEDIA_TYPES),
         "text/plain",

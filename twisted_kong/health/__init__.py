@@ -1,0 +1,1 @@
+"""Whether peers are well: what is counted, and the built-in ways to ask."""

@@ -1,0 +1,1 @@
+"""The built-in health checkers, one way to ask in each module."""

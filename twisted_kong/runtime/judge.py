@@ -1,0 +1,169 @@
+"""Who of an upstream is well: what probes, traffic and people say is judged here, and whoever acts on it is told.
+
+The balancer learns of it at once, and so does the monitor, since the unhealthy may be probed at other times. A peer's
+own state outlives all of this: see `twisted_kong.runtime.health`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Container, Iterable, Sequence
+
+from twisted.logger import Logger
+
+from twisted_kong.health.counters import Counter, Rules, active_rules, checked, passive_rules
+from twisted_kong.model.entities import Upstream
+from twisted_kong.model.traffic import Outcome
+from twisted_kong.runtime.balancer import Balancer
+from twisted_kong.runtime.health import Evidence, Source
+from twisted_kong.runtime.monitor import Monitor
+from twisted_kong.runtime.peers import Peer, Peers
+from twisted_kong.runtime.reports import available_enough
+
+log = Logger()
+
+_STATES = {True: "HEALTHY", False: "UNHEALTHY"}
+
+
+class Judge:
+    """Judges the peers of one upstream, for as long as that is configured.
+
+    ``monitor`` sends probes, where there is one; ``now`` gives the seconds since the epoch.
+    """
+
+    def __init__(
+        self, upstream: Upstream, peers: Peers, monitor: Monitor | None, now: Callable[[], float] = time.time
+    ) -> None:
+        self._now = now
+        self._peers = peers
+        self._probes = None if monitor is None else monitor.open(self._probed)
+        self._balancer: Balancer
+        self._upstream = upstream
+        self._active: Rules
+        self._passive: Rules
+        self._weights: dict[Peer, int] = {}
+        self._total = 0
+        self._available = 0
+
+    def update(self, upstream: Upstream, balancer: Balancer, peers: Sequence[Peer], names: Container[str] = ()) -> None:
+        """From now on ``upstream`` has these peers, and ``balancer`` lends them.
+
+        ``names`` are those of its targets: whoever has left, but not because its target was deleted, may come back.
+        """
+        settings = upstream.healthchecks
+        self._upstream = upstream
+        self._balancer = balancer
+        self._active = active_rules(settings.active)
+        self._passive = passive_rules(settings.passive)
+        is_checked = checked(settings)
+        if self._weights:
+            for peer in self._weights.keys() - set(peers):
+                if peer.identity is not None and peer.identity[1].lower() in names:
+                    self._peers.left(peer)
+        balancer.observe = self._attempted if is_checked and self._passive.limits else None
+        self._weigh(peers if is_checked else ())
+        balancer.update(peers, checked=is_checked)
+        self._settle_whole()
+        if self._probes is not None:
+            self._probes.update(upstream, peers)
+
+    def close(self) -> None:
+        """The upstream is configured no more: nobody is probed any longer."""
+        if self._probes is not None:
+            self._probes.close()
+
+    def say(self, peers: Iterable[Peer], healthy: bool) -> None:
+        """A person says how these peers are."""
+        now = self._now()
+        for peer in peers:
+            before = peer.healthy
+            peer.health.reset(now, healthy)
+            self._settle(peer, before)
+
+    def why(self, peers: Sequence[Peer]) -> str:
+        """Why nobody is lent, where nobody is, of an upstream with these peers."""
+        if not any(peer.weight for peer in peers):
+            return "all-weights-zero" if peers else "no-targets"
+        if self._available:
+            return "below-threshold"
+        return "all-unhealthy"
+
+    def _weigh(self, peers: Iterable[Peer]) -> None:
+        """Count how much weight there is with these peers, whose health matters."""
+        telling = self._passive.telling
+        self._weights = {peer: peer.weight for peer in peers}
+        self._total = self._available = 0
+        for peer, weight in self._weights.items():
+            peer.telling = telling[peer.health.counters.state]
+            self._total += weight
+            self._available += weight if peer.healthy else 0
+
+    # -- evidence ----------------------------------------------------------------------------------------------
+
+    def _probed(self, peer: Peer, outcome: Outcome) -> None:
+        self._learn(peer, Source.PROBE, self._active, outcome)
+
+    def _attempted(self, peer: Peer, outcome: Outcome) -> None:
+        self._learn(peer, Source.TRAFFIC, self._passive, outcome)
+
+    def _learn(self, peer: Peer, source: Source, rules: Rules, outcome: Outcome) -> None:
+        counter = rules.judge(outcome)
+        if counter is None:
+            return
+        before = peer.healthy
+        found = peer.health.report(self._now(), source, counter, rules.limits[counter], outcome)
+        if found is not None:
+            self._log(peer, counter, found)
+            self._settle(peer, before)
+
+    def _settle(self, peer: Peer, before: bool) -> None:
+        """Something was counted of ``peer``; let everybody know who would act otherwise now."""
+        health = peer.health
+        peer.telling = self._passive.telling[health.counters.state]
+        healthy = health.counters.healthy
+        if self._peers.listens is not None:
+            self._peers.listens()
+        if healthy is before:
+            return
+        log.warn(
+            "[healthchecks] {name}: {peer} is {state} now, by {source}",
+            name=self._upstream.name,
+            peer=_told(peer),
+            state=_STATES[healthy],
+            source=health.transitions[-1].source.value if health.transitions else "nobody",
+        )
+        if peer not in self._weights:
+            return  # it has left meanwhile
+        self._available += self._weights[peer] if healthy else -self._weights[peer]
+        self._balancer.refresh()
+        if self._settle_whole():
+            log.warn(
+                "[healthchecks] balancer {name} reported health status changed to {state}",
+                name=self._upstream.name,
+                state=_STATES[self._balancer.open],
+            )
+        if self._probes is not None:
+            self._probes.moved(peer)
+
+    def _settle_whole(self) -> bool:
+        """Lend while enough weight is available, and only then. Whether that is news."""
+        before, balancer = self._balancer.open, self._balancer
+        threshold = self._upstream.healthchecks.threshold
+        balancer.open = not balancer.checked or available_enough(self._total, self._available, threshold)
+        return balancer.open is not before
+
+    def _log(self, peer: Peer, counter: Counter, found: Evidence) -> None:
+        log.warn(
+            "{kind} {counter} increment ({count}/{limit}) for '{peer}'{error}",
+            kind="healthy" if counter is Counter.SUCCESS else "unhealthy",
+            counter=counter.value,
+            count=found.count,
+            limit=found.limit,
+            peer=_told(peer),
+            error=f": {found.outcome.error}" if found.outcome.error else "",
+        )
+
+
+def _told(peer: Peer) -> str:
+    """Kong's way to name an address."""
+    return f"{peer.name}({peer.address})"
