@@ -319,8 +319,16 @@ def test_listeners_survive_being_written(found: tuple[Listener, ...]) -> None:
     assert listeners(", ".join(map(str, found))) == found
 
 
-@pytest.mark.parametrize("flag", ["ssl", "http2", "proxy_protocol"])
-@pytest.mark.parametrize("name", ["proxy_listen", "admin_listen"])
+@pytest.mark.parametrize(
+    ("name", "flag"),
+    [
+        ("proxy_listen", "ssl"),
+        ("proxy_listen", "proxy_protocol"),
+        ("admin_listen", "ssl"),
+        ("admin_listen", "http2"),
+        ("admin_listen", "proxy_protocol"),
+    ],
+)
 def test_what_is_not_served_yet_is_refused(name: str, flag: str) -> None:
     """No plain HTTP is served where TLS, HTTP/2 or the PROXY protocol was asked for."""
     assert refusal(name, f"127.0.0.1:1, 127.0.0.1:2 {flag}") == (
@@ -490,7 +498,7 @@ def test_tables_tell_every_setting_once() -> None:
     honoured, inert, refused = re.split(r"^### ", tables(), flags=re.MULTILINE)[1:]
 
     def told(table: str) -> list[str]:
-        return [name for row in table.splitlines() for name in re.findall(r"`([a-z_*]+)`", row.partition(" |")[0])]
+        return [name for row in table.splitlines() for name in re.findall(r"`([a-z0-9_*]+)`", row.partition(" |")[0])]
 
     kept = [name for name, declared in DECLARED.items() if declared.inert]
     assert told(honoured) == [*(name for name in DECLARED if name not in kept), *PROXY_OVERRIDES]
@@ -502,7 +510,7 @@ def test_example_file(conf: Conf) -> None:
     """etc/kong.conf shows each honoured setting with its default; it loads as it is and with all uncommented."""
     text = (ROOT / "etc" / "kong.conf").read_text()
     assert conf.load(text) == Settings()
-    uncommented = re.sub(r"^#([a-z_]+ =)", r"\1", text, flags=re.MULTILINE)
+    uncommented = re.sub(r"^#([a-z0-9_]+ =)", r"\1", text, flags=re.MULTILINE)
     assert conf.load(uncommented) == Settings()
-    shown = re.findall(r"^([a-z_]+) = ?(.*)$", uncommented, flags=re.MULTILINE)
+    shown = re.findall(r"^([a-z0-9_]+) = ?(.*)$", uncommented, flags=re.MULTILINE)
     assert sorted(shown) == sorted((name, one.default) for name, one in DECLARED.items() if not one.inert)

@@ -279,6 +279,24 @@ class HttpsRequired(ProxyError):
         self.by_api = by_api
 
 
+class NotGrpc(ProxyError):
+    """The route is for gRPC, the request is not (Kong's answer)."""
+
+    status, message = 415, "Non-gRPC request matched gRPC route"
+
+
+class Http2Required(ProxyError):
+    """gRPC over HTTP/1."""
+
+    status, message = 426, "Please use HTTP2 protocol"
+
+
+class GrpcsRequired(ProxyError):
+    """gRPC in the clear on a route for gRPC over TLS, which is told in gRPC's own way: a status behind a 200."""
+
+    status, message = 200, "gRPC request matched gRPCs route"
+
+
 class Unauthorized(ProxyError):
     """The request has no key, or one that nobody owns; ``challenge`` tells what would do (RFC 9110 §11.6.1)."""
 

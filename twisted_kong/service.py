@@ -235,7 +235,7 @@ class GatewayService(Service):
         signal.signal(signal.SIGQUIT, self._quit)
         self._terminal = self._before != signal.SIG_IGN and has_terminal()
         for listener in settings.proxy_listen:
-            proxy = ProxyListener(self._core, settings)
+            proxy = ProxyListener(self._core, settings, http2=listener.http2)
             self._listeners.append(proxy)
             self._ports.append(listen(reactor, listener, proxy, "proxy_listen"))
         for listener in settings.admin_listen:

@@ -19,10 +19,15 @@ ROOT = Path(__file__).parents[2]
 
 
 class RunningGateway:
-    """A gateway on ports that nobody had; keeps what it knows below ``prefix``."""
+    """A gateway on ports that nobody had; keeps what it knows below ``prefix``.
 
-    def __init__(self, prefix: Path) -> None:
+    ``flags`` are those of its listener for the proxy, ``settings`` are given as options.
+    """
+
+    def __init__(self, prefix: Path, flags: str = "", settings: Mapping[str, str] | None = None) -> None:
         self.prefix = prefix
+        self._flags = flags
+        self._settings = [f"--set={name}={value}" for name, value in (settings or {}).items()]
         self.proxy_port, self.admin_port = free_ports(2)
         self._log = prefix / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -39,12 +44,13 @@ class RunningGateway:
 
     def start(self) -> None:
         """Return once its Admin API answers."""
-        listen = f"--proxy-listen=127.0.0.1:{self.proxy_port}", f"--admin-listen=127.0.0.1:{self.admin_port}"
+        proxy = f"127.0.0.1:{self.proxy_port} {self._flags}".strip()
+        listen = f"--proxy-listen={proxy}", f"--admin-listen=127.0.0.1:{self.admin_port}"
         twistd = [str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile="]
         environ = {name: value for name, value in os.environ.items() if not name.startswith("KONG_")}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*twistd, "kong-gateway", f"--prefix={self.prefix}", *listen],
+                [*twistd, "kong-gateway", f"--prefix={self.prefix}", *listen, *self._settings],
                 stdout=log,
                 stderr=log,
                 env=environ | {"PYTHONPATH": str(ROOT)},
@@ -114,10 +120,10 @@ class Admin:
 
 
 @contextmanager
-def running() -> Iterator[RunningGateway]:
-    """A gateway with nothing in it, gone with all it kept in the end."""
+def running(flags: str = "", settings: Mapping[str, str] | None = None) -> Iterator[RunningGateway]:
+    """A gateway with nothing in it, gone with all it kept in the end; as `RunningGateway`."""
     with tempfile.TemporaryDirectory(prefix="gateway-") as directory:
-        gateway = RunningGateway(Path(directory))
+        gateway = RunningGateway(Path(directory), flags, settings)
         try:
             gateway.start()
             yield gateway

@@ -79,7 +79,7 @@ class Line:
         self._network = network
         self._host = host
         self._peer = peer
-        self._protocol: Any = None
+        self.protocol: Any = None
         self._arriving: list[bytes | Exception] = []
         self._backlog = b""
         self._closing = False
@@ -133,7 +133,7 @@ class Line:
     # -- the transport -----------------------------------------------------------------------------------------
 
     def join(self, protocol: Any) -> None:
-        self._protocol = protocol
+        self.protocol = protocol
         protocol.makeConnection(self)
 
     def write(self, data: bytes) -> None:
@@ -196,7 +196,7 @@ class Line:
             if isinstance(piece, Exception):
                 self._lose(piece)
             else:
-                self._protocol.dataReceived(piece)
+                self.protocol.dataReceived(piece)
 
     def _flush(self) -> None:
         if self._aborted or self.lost is not None:
@@ -220,7 +220,7 @@ class Line:
         if self.lost is None:
             self.ended = True
             self.lost = Failure(error)
-            self._protocol.connectionLost(self.lost)
+            self.protocol.connectionLost(self.lost)
 
 
 class Dial(BaseConnector):
@@ -341,6 +341,7 @@ class Lab:
         settings: Mapping[str, str] | None = None,
         scheme: bytes = b"http",
         weight: int = 100,
+        http2: bool = False,
     ) -> None:
         _broken.clear()
         self.network = Network()
@@ -355,7 +356,7 @@ class Lab:
         gateway.apply(EMPTY, snapshot)
         self.random = Random(7)
         self.core = ProxyCore(self.network, self.settings, gateway, names, self.random)
-        self.listener = ProxyListener(self.core, self.settings, scheme)
+        self.listener = ProxyListener(self.core, self.settings, scheme, http2=http2)
         self.lines: list[Line] = []
 
     def client(self, data: bytes = b"", *, address: str = CLIENT, room: int | None = None) -> Line:

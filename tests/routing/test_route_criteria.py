@@ -192,7 +192,14 @@ def test_route_without_service(flavor: str) -> None:
 
 @pytest.mark.parametrize(
     ("protocols", "https_only"),
-    [(["http"], False), (["https"], True), (["http", "https"], False), (["grpc", "grpcs"], None), (["tcp"], None)],
+    [
+        (["http"], False),
+        (["https"], True),
+        (["http", "https"], False),
+        (["grpc", "grpcs"], False),
+        (["grpcs"], True),
+        (["tcp"], None),
+    ],
 )
 def test_protocols(flavor: str, protocols: list[str], https_only: bool | None) -> None:
     """Protocols do not take part in matching, but it must be for HTTP; the match tells whether TLS is a must."""

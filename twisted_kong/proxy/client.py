@@ -18,12 +18,14 @@ from twisted_kong.errors import BadGateway
 from twisted_kong.model.entities import Timeouts
 from twisted_kong.proxy.framing import Body, ChunkedBody, MalformedBody, SizedBody, UnsizedBody
 from twisted_kong.proxy.headers import ResponseHead, ResponseParser, has_bare_line_feed
+from twisted_kong.proxy.trailers import passed_on
 from twisted_kong.proxy.wire import Wire
 from twisted_kong.tasks import Deadlines
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IConnector
 
+    from twisted_kong.proxy.http2.client import UpstreamStream
     from twisted_kong.proxy.pool import Pool
 
 _NO_CONTENT = frozenset([204, 304])
@@ -33,7 +35,7 @@ _EMPTY_LINE = re.compile(rb"\n\r?\n")
 class Attempt(Protocol):
     """Who a connection works for."""
 
-    def connected(self, connection: UpstreamConnection) -> None:
+    def connected(self, connection: UpstreamConnection | UpstreamStream) -> None:
         """The connection is established; nothing has been sent on it."""
 
     def not_connected(self, reason: Failure) -> None:
@@ -45,8 +47,14 @@ class Attempt(Protocol):
     def went_on(self, content: bytes, ended: bool) -> None:
         """More of the body; ``ended`` as above."""
 
+    def trailed(self, lines: bytes) -> None:
+        """Trailers to be passed on; what ends the body is still to be told."""
+
     def failed(self, failure: str, reason: str) -> None:
-        """The answer will not be completed: ``"tcp"``, ``"timeout"`` or ``"malformed"``, and why in words."""
+        """The answer will not be completed: ``"tcp"``, ``"timeout"`` or ``"malformed"``, and why in words.
+
+        Or it is ``"refused"``: HTTP/2 tells that nothing has been done about the request.
+        """
 
     def upload_drained(self) -> None:
         """The backlog of the upload is gone."""
@@ -211,7 +219,12 @@ class UpstreamConnection(Wire):
             return
         if body.ended:
             self._finish(rest)
-            attempt.answered(head, content, True)
+            if isinstance(body, ChunkedBody) and body.trailers and (lines := passed_on(body.trailers)):
+                attempt.answered(head, content, False)
+                attempt.trailed(lines)
+                attempt.went_on(b"", True)
+            else:
+                attempt.answered(head, content, True)
             return
         self._body = body
         if not self._uploading:
@@ -230,6 +243,8 @@ class UpstreamConnection(Wire):
             return
         if body.ended:
             self._finish(rest)
+            if isinstance(body, ChunkedBody) and body.trailers and (lines := passed_on(body.trailers)):
+                attempt.trailed(lines)
             attempt.went_on(content, True)
         else:
             if not self._uploading:

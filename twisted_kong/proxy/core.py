@@ -7,11 +7,14 @@ from email.utils import formatdate
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from twisted_kong.errors import BodyTooLarge, HttpsRequired, Nobody, NoRoute, ProxyError, Unauthorized
+from twisted_kong.errors import BodyTooLarge, Http2Required, HttpsRequired, Nobody, NoRoute, ProxyError, Unauthorized
 from twisted_kong.model.entities import Consumer, Plugin
-from twisted_kong.proxy import answers, keyauth
-from twisted_kong.proxy.forwarding import Client, ResponseTokens, Trust
+from twisted_kong.proxy import answers, grpc, keyauth
+from twisted_kong.proxy.forwarding import Client, ResponseTokens, Trust, came_by_https
 from twisted_kong.proxy.headers import RequestHead, RequestParser, ResponseParser
+from twisted_kong.proxy.http2.framed import Shared
+from twisted_kong.proxy.http2.heads import RequestHeads
+from twisted_kong.proxy.http2.pool import StreamPool
 from twisted_kong.proxy.pool import Pool
 from twisted_kong.proxy.recording import Recorder
 from twisted_kong.runtime.gateway import Gateway
@@ -21,6 +24,7 @@ from twisted_kong.tasks import Deadlines
 from twisted_kong.telemetry.traffic import Traffic
 
 if TYPE_CHECKING:
+    from twisted_kong.routing.candidates import CompiledRoute
     from twisted_kong.routing.router import Match
 
 
@@ -54,6 +58,16 @@ class ProxyCore:
             settings.upstream_keepalive_pool_size,
             settings.upstream_keepalive_max_requests,
             settings.upstream_keepalive_idle_timeout or None,
+        )
+        self.http2 = Shared()
+        self.http2_requests = RequestHeads(self.request_parser)
+        self.streams = StreamPool(
+            self.http2,
+            self.deadlines,
+            self.response_parser,
+            size=settings.upstream_keepalive_pool_size,
+            max_requests=settings.upstream_keepalive_max_requests,
+            idle=settings.upstream_keepalive_idle_timeout or None,
         )
         self.tokens = ResponseTokens(settings.headers)
         self.tell_request_id = bool(settings.headers_upstream)
@@ -109,6 +123,18 @@ class ProxyCore:
             self._second, self._date = second, b"Date: %b\r\n" % formatdate(second, usegmt=True).encode()
         return self._date
 
+    def check_protocol(self, route: CompiledRoute, head: RequestHead, client: Client) -> None:
+        """Whether a request came by a protocol that its route is for.
+
+        :raise HttpsRequired: it did not come encrypted, and has to.
+        :raise ProxyError: it is not gRPC as it has to be: see `grpc.check`.
+        """
+        https = came_by_https(head, client, route.api)
+        if route.grpc:
+            grpc.check(head, https=https, https_only=route.https_only)
+        elif route.https_only and not https:
+            raise HttpsRequired(route.route.https_redirect_status_code, by_api=route.api is not None)
+
     def check_body_size(self, size: int) -> None:
         """:raise BodyTooLarge: ``size`` is beyond ``client_max_body_size``."""
         if self._body_limit and size > self._body_limit:
@@ -134,6 +160,8 @@ class ProxyCore:
         if head is not None:
             accept = b", ".join(head.values(b"accept"))
             content_type = next(iter(head.values(b"content-type")), None)
+            if head.minor == 2 and (grpc.is_grpc(content_type) or grpc.is_grpc(accept)):
+                return self.date_line(self.seconds()) + grpc.lines(error), b""
         if isinstance(error, HttpsRequired) and error.by_api:
             media_type, body = answers.JSON, answers.old_body(error.message)
         else:
@@ -144,6 +172,8 @@ class ProxyCore:
             lines += b"X-Gateway-Reason: %b\r\n" % error.why.encode()
         if isinstance(error, Unauthorized):
             lines += b"WWW-Authenticate: %b\r\n" % error.challenge
+        if isinstance(error, Http2Required):
+            lines += b"Connection: Upgrade\r\nUpgrade: HTTP/2\r\n"
         if isinstance(error, HttpsRequired) and head is not None:
             if error.status == 426:
                 lines += b"Connection: Upgrade\r\nUpgrade: TLS/1.2, HTTP/1.1\r\n"
@@ -154,4 +184,5 @@ class ProxyCore:
     def close(self) -> None:
         """Let go of every connection that waits in the pool, and of every timer."""
         self.pool.close()
+        self.streams.close()
         self.deadlines.close()

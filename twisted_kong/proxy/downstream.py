@@ -22,6 +22,9 @@ class Downstream(Protocol):
     def answer_more(self, content: bytes, ended: bool) -> None:
         """The answer goes on."""
 
+    def answer_trailers(self, lines: bytes) -> None:
+        """These lines follow the content; told before its last piece. Passed on where the client can take them."""
+
     def close_after(self) -> None:
         """The connection ends with this answer."""
 

@@ -24,19 +24,18 @@ from twisted.python.failure import Failure
 from twisted_kong.errors import (
     BadGateway,
     GatewayTimeout,
-    HttpsRequired,
     NoService,
     ProxyError,
     RequestRefused,
 )
 from twisted_kong.model.entities import Consumer, Service
 from twisted_kong.model.traffic import Outcome
-from twisted_kong.proxy.client import Dial, UpstreamConnection
+from twisted_kong.proxy.client import Dial
 from twisted_kong.proxy.downstream import Downstream
-from twisted_kong.proxy.forwarding import Client, came_by_https, forwarded
+from twisted_kong.proxy.forwarding import Client, forwarded
 from twisted_kong.proxy.headers import RequestHead, ResponseHead, has_date
 from twisted_kong.proxy.lookups import Lookups, told
-from twisted_kong.proxy.sending import Sending
+from twisted_kong.proxy.sending import Connection, Sending
 from twisted_kong.proxy.upload import Upload
 from twisted_kong.runtime.balancer import Balancer, Lease
 from twisted_kong.runtime.peers import Peer
@@ -44,6 +43,7 @@ from twisted_kong.telemetry.accesslog import Try
 
 if TYPE_CHECKING:
     from twisted_kong.proxy.core import ProxyCore
+    from twisted_kong.proxy.http2.pool import Waiting
 
 log = Logger()
 
@@ -101,7 +101,7 @@ class Exchange(Sending):
         self._tried: tuple[Peer, ...] = ()
         self._failures: tuple[Try, ...] = ()  # of the attempts before
         self._lease: Lease | None = None
-        self._connecting: IConnector | Deferred[Any] | None = None
+        self._connecting: IConnector | Deferred[Any] | Waiting | None = None
         self._lookups: Lookups | None = None
         self._held = b""
         self._received = 0
@@ -118,16 +118,15 @@ class Exchange(Sending):
         try:
             self.match = match = core.match(head, self.client)
             route = match.route
-            if route.https_only and not came_by_https(head, self.client, route.api):
-                raise HttpsRequired(route.route.https_redirect_status_code, by_api=route.api is not None)
+            if route.https_only or route.grpc:
+                core.check_protocol(route, head, self.client)
             if match.key_auth is not None:
                 self.consumer = core.admit(match.key_auth, head)
             service = match.service
             if service is None:
                 raise NoService
             if service.protocol != "http":
-                # never in the clear what was meant to be encrypted
-                raise BadGateway(f"protocol {service.protocol} to upstreams is not supported")
+                self._speak(service.protocol)
             if head.meaning.length is not None:
                 core.check_body_size(head.meaning.length)
         except ProxyError as error:
@@ -137,7 +136,7 @@ class Exchange(Sending):
         self._forwarded = forwarded(head, self.client, match.prefix)
         if self._body_ended:
             self._begin()
-        elif route.route.request_buffering:
+        elif route.route.request_buffering and self._call is None:  # a call of gRPC may talk for ever
             self._upload = Upload(core.body_memory)
             self.downstream.expect_body()
         else:
@@ -256,6 +255,9 @@ class Exchange(Sending):
         if self._ended:
             return
         core = self.core
+        if self._call is not None:
+            self._connecting = self._call.open(key, self, self._service.timeouts.connect) or self._connecting
+            return
         connection = None if fresh else core.pool.take(key)
         if connection is not None:
             self.connected(connection)
@@ -269,7 +271,7 @@ class Exchange(Sending):
             failure = "timeout" if reason.check(ConnectTimeout) else "tcp"
             self._attempt_failed(failure, f"cannot connect: {reason.getErrorMessage()}", repeatable=True)
 
-    def connected(self, connection: UpstreamConnection) -> None:
+    def connected(self, connection: Connection) -> None:
         self._connecting = None
         self._connection = connection
         connection.begin(self, self.head.method, self._service.timeouts)
@@ -291,33 +293,28 @@ class Exchange(Sending):
         now = core.seconds()
         self._latency = latency = now - self._picked
         lines = head.passing if has_date(head.passing) else head.passing + core.date_line(now)
-        lines += core.tokens.proxied(head, self.request_id, latency, self._picked - self.started)
+        lines += core.tokens.proxied(head, self.request_id, latency, self._picked - self.started, self.client.http2)
         if core.debug_allowed and self.match is not None:
             lines += core.debug_lines(self.head, self.match)
         if ended:
             self._complete()
         downstream = self.downstream
         downstream.answer(head.status, head.reason, lines, head.meaning.length, content, ended)
-        if not ended and downstream.congested:
-            self._hold_answer()
+        if downstream.congested and self._connection is not None:
+            self._connection.pause()
 
     def went_on(self, content: bytes, ended: bool) -> None:
         self._sent += len(content)
         if ended:
             self._complete()
-        downstream = self.downstream
-        downstream.answer_more(content, ended)
-        if not ended and downstream.congested:
-            self._hold_answer()
+        self.downstream.answer_more(content, ended)
+        if self.downstream.congested and self._connection is not None:
+            self._connection.pause()
 
     def _complete(self) -> None:
         self._connection = None
         self._release(Outcome(None, self._status, self._latency))
         self._end(self._status)
-
-    def _hold_answer(self) -> None:
-        if self._connection is not None:
-            self._connection.pause()
 
     def drained(self) -> None:
         """The client keeps up again."""
@@ -336,6 +333,14 @@ class Exchange(Sending):
             self._end(self._status)
             self.downstream.answer_broken()
             return
+        if self._call is not None and failure == "refused":  # whatever of it has gone, nobody has looked at it
+            kept = self._call.refused()
+            self._held = kept or b""
+            if kept is not None and connection.reused and self._call.may_replace():
+                self._connect(self._peer, fresh=True)
+            else:
+                self._attempt_failed("tcp", reason, repeatable=kept is not None)
+            return
         streamed = self._upload is None and self.head.meaning.has_body
         repeatable = not streamed and self.head.method not in NOT_REPEATABLE
         if failure == "tcp" and repeatable and connection.reused and connection.silent:
@@ -345,8 +350,7 @@ class Exchange(Sending):
 
     def _attempt_failed(self, failure: str, reason: str, *, repeatable: bool) -> None:
         """The attempt is over without an answer: make another, or tell the client."""
-        assert self._lease is not None
-        peer = self._lease.peer
+        peer = self._peer
         retries = self._service.retries
         self._log_failure(f"failed: {reason}", failure)
         self._release(Outcome("tcp" if failure == "malformed" else failure, error=reason))

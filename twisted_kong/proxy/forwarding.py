@@ -16,7 +16,7 @@ from twisted_kong.proxy.headers import RequestHead, ResponseHead
 SERVER = b"kong/" + VERSION.encode()
 _VIA = b"1.1 " + SERVER
 _SERVER_LINE = b"Server: %b\r\n" % SERVER
-_VIA_LINE = b"Via: %b\r\n" % _VIA
+_VIA_OVER_HTTP2 = b"2 " + SERVER
 
 
 class Trust:
@@ -64,11 +64,14 @@ class Trust:
 
 class Client:
     """Who a request came from: the TCP peer's ``address`` (empty for a UNIX socket), the ``port`` and ``scheme``
-    of the listener it came to, and whether it is ``trusted``."""
+    of the listener it came to, and whether it is ``trusted``. ``http2`` tells that it came over HTTP/2, ``via`` what
+    is said of that (RFC 9110 §7.6.3)."""
 
-    __slots__ = ("address", "plain", "port", "scheme", "trust", "trusted")
+    __slots__ = ("address", "http2", "plain", "port", "scheme", "trust", "trusted", "via")
 
-    def __init__(self, address: str, port: int, scheme: bytes, trust: Trust) -> None:
+    def __init__(self, address: str, port: int, scheme: bytes, trust: Trust, *, http2: bool = False) -> None:
+        self.http2 = http2
+        self.via = _VIA_OVER_HTTP2 if http2 else _VIA
         self.address = address
         self.port = port
         self.scheme = scheme
@@ -77,7 +80,7 @@ class Client:
         name = address.encode() or b"unix:"
         self.plain = (
             b"X-Real-IP: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\nVia: %b\r\n"
-            % (name, name, scheme, port, _VIA)
+            % (name, name, scheme, port, self.via)
         )
         """What there is to say of a client that says nothing of itself."""
 
@@ -113,7 +116,7 @@ def _forwarded_with_claims(head: RequestHead, client: Client, prefix: bytes | No
     lines = [
         b"X-Real-IP: %b\r\n" % real,
         b"X-Forwarded-For: %b\r\n" % (real if before is None else b"%b, %b" % (before, peer)),
-        b"Via: %b\r\n" % (_VIA if via is None else b"%b, %b" % (via, _VIA)),
+        b"Via: %b\r\n" % (client.via if via is None else b"%b, %b" % (via, client.via)),
     ]
     facts = (
         (b"Proto", client.scheme),
@@ -144,31 +147,38 @@ class ResponseTokens:
         self._response_latency = "x-kong-response-latency" in names
         self._upstream_status = "x-kong-upstream-status" in names
         self._request_id = "x-kong-request-id" in names
-        self._named_by: dict[Meaning, bytes] = {}
+        self._named_by: tuple[dict[Meaning, bytes], ...] = ({}, {})  # over HTTP/1 and HTTP/2
         self._told: dict[tuple[int, int], bytes] = {}
 
-    def proxied(self, head: ResponseHead, request_id: bytes, upstream: float, proxy: float) -> bytes:
-        """The lines of a peer's answer that are not passed on as they are; latencies in seconds."""
+    def proxied(
+        self, head: ResponseHead, request_id: bytes, upstream: float, proxy: float, http2: bool = False
+    ) -> bytes:
+        """The lines of a peer's answer that are not passed on as they are; latencies in seconds.
+
+        ``http2`` says how the request came, which Kong has in the Via of its answer.
+        """
         meaning = head.meaning
-        named = self._named_by.get(meaning)
+        named = self._named_by[http2].get(meaning)
         if named is None:
-            named = self._name(meaning)
+            named = self._name(meaning, http2)
         lines = named + self._tried(request_id, upstream, proxy)
         return lines + b"X-Kong-Upstream-Status: %d\r\n" % head.status if self._upstream_status else lines
 
-    def _name(self, meaning: Meaning) -> bytes:
+    def _name(self, meaning: Meaning, http2: bool) -> bytes:
         """Server and Via of a peer's answer, remembered with what they follow from."""
         server = meaning.value(b"server")
         via = meaning.value(b"via")
         lines = b"Server: %b\r\n" % server if server is not None else self._named()
         if self._via:
-            lines += _VIA_LINE if via is None else b"Via: %b, %b\r\n" % (via, _VIA)
+            ours = _VIA_OVER_HTTP2 if http2 else _VIA
+            lines += b"Via: %b\r\n" % (ours if via is None else b"%b, %b" % (via, ours))
         elif via is not None:
             lines += b"Via: %b\r\n" % via
         if meaning.remembered:
-            if len(self._named_by) >= KNOWN_LINES:
-                self._named_by.clear()
-            self._named_by[meaning] = lines
+            known = self._named_by[http2]
+            if len(known) >= KNOWN_LINES:
+                known.clear()
+            known[meaning] = lines
         return lines
 
     def failed(self, request_id: bytes, upstream: float, proxy: float) -> bytes:

@@ -19,6 +19,11 @@ _TRAILERS_LIMIT = 16384
 LAST_CHUNK = b"0\r\n\r\n"
 
 
+def last_chunk(trailers: bytes) -> bytes:
+    """The end of a chunked body that these lines, each with its end, follow."""
+    return b"0\r\n%b\r\n" % trailers
+
+
 class MalformedBody(ProxyError):
     """The framing of a body is broken; its connection cannot be used any further."""
 
@@ -68,18 +73,19 @@ class UnsizedBody:
 
 
 class ChunkedBody:
-    """A body in chunks. Chunk extensions are dropped; trailers are checked and dropped.
+    """A body in chunks. Chunk extensions are dropped; ``trailers`` are the lines behind it, checked, without ends.
 
-    Between two calls at most the beginning of one line is kept.
+    Between two calls at most the beginning of one line is kept, and the trailers.
     """
 
-    __slots__ = ("_missing", "_rest", "_trailers", "ended")
+    __slots__ = ("_missing", "_rest", "_trailers", "ended", "trailers")
 
     def __init__(self) -> None:
         self.ended = False
         self._rest = b""
         self._missing = -1  # bytes missing in this chunk, its line end included; -1: a size comes next
         self._trailers = 0  # bytes of trailers seen; 0 before the last chunk
+        self.trailers: list[bytes] = []
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
         if self._rest:
@@ -149,6 +155,7 @@ class ChunkedBody:
         self._trailers += len(line)
         if self._trailers > _TRAILERS_LIMIT or not _TRAILER.fullmatch(line):
             raise MalformedBody("the trailers are malformed or too long")
+        self.trailers.append(line)
         return False
 
 

@@ -85,7 +85,7 @@ class RequestHead:
     """A request's head.
 
     ``path`` is as it came, ``query`` with its question mark; ``host`` is the authority asked for, ``hostname`` that
-    without its port.
+    without its port; ``minor`` the version of HTTP/1, or 2 for HTTP/2.
     """
 
     __slots__ = ("_lines", "_memory", "host", "hostname", "meaning", "method", "minor", "passing", "path", "query")
@@ -171,6 +171,18 @@ class RequestParser:
             self._first_lines[line] = read
         return read
 
+    def parse_fields(self, method: bytes, target: bytes, lines: list[bytes], size: int) -> RequestHead:
+        """The head of a request that came otherwise framed, as HTTP/1.1 would have it; ``size`` is its own in bytes.
+
+        :raise RequestRefused: as `parse`; ``method`` and ``target`` have been checked.
+        """
+        if size > self.line_limit:
+            self.check_size(target, lines, size)
+        if method in _NOT_RELAYED:
+            raise MethodRefused(f"{method.decode()} is not relayed")
+        path, question, query = target.partition(b"?")
+        return RequestHead(RequestLine(method, path, question + query, 1, None), lines, self._memory)
+
     def check_size(self, first: bytes, lines: Iterable[bytes], size: int) -> None:
         """Refuse a head, or the beginning of one, that is too large already."""
         if len(first) > self.line_limit:
@@ -249,6 +261,15 @@ class ResponseParser:
             first, *lines = head.replace(b"\r\n", b"\n").split(b"\n")
         status, reason, minor = self._status_lines.get(first) or self._read_status_line(first)
         return ResponseHead(status, reason, *self._memory.read(lines, minor))
+
+    def parse_fields(self, status: int, lines: list[bytes], size: int) -> ResponseHead:
+        """The head of an answer that came otherwise framed, as HTTP/1.1 would have it; ``size`` is its own in bytes.
+
+        :raise BadGateway: as `parse`.
+        """
+        if size > self.head_limit:
+            raise BadGateway(f"a head of more than {self.head_limit} bytes")
+        return ResponseHead(status, b"", *self._memory.read(lines, 1))
 
     def _read_status_line(self, line: bytes) -> tuple[int, bytes, int]:
         match = _STATUS_LINE.fullmatch(line)

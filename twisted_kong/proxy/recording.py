@@ -96,9 +96,12 @@ class Unreadable:
         self.names = "", "", ""
 
 
+_PROTOCOLS = (b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0")
+
+
 def protocol(head: RequestHead) -> bytes:
     """The version of a request, as it came."""
-    return b"HTTP/1.1" if head.minor else b"HTTP/1.0"
+    return _PROTOCOLS[head.minor]
 
 
 class Recorder:

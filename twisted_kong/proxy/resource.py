@@ -226,6 +226,9 @@ class SiteDownstream(Waiter):
             request.channel.persistent = False  # or it would begin with what the client has sent behind this request
         request.finish()
 
+    def answer_trailers(self, lines: bytes) -> None:
+        """A site has no means to send them."""
+
     def close_after(self) -> None:
         self._closing = True
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from twisted_kong.errors import BadGateway
 from twisted_kong.proxy.client import UpstreamConnection
 from twisted_kong.proxy.downstream import Downstream
 from twisted_kong.proxy.framing import LAST_CHUNK, chunk
 from twisted_kong.proxy.headers import RequestHead
+from twisted_kong.proxy.http2.calls import Call
+from twisted_kong.proxy.http2.client import UpstreamStream
 from twisted_kong.proxy.upload import Upload
 from twisted_kong.proxy.wire import READ_SIZE
 from twisted_kong.runtime.peers import Peer
@@ -20,6 +23,9 @@ if TYPE_CHECKING:
 PIECES_A_TURN = 8
 """How many pieces of `READ_SIZE` bytes of a kept body are sent in one turn of the reactor."""
 
+Connection = UpstreamConnection | UpstreamStream
+"""What an attempt has of a peer: all of a connection, or a stream of one."""
+
 
 class Sending:
     """What of an exchange concerns the request on its way to a peer; whether and to whom it is sent does not.
@@ -29,6 +35,7 @@ class Sending:
 
     __slots__ = (
         "_body_ended",
+        "_call",
         "_connection",
         "_content_sent",
         "_forwarded",
@@ -52,10 +59,20 @@ class Sending:
         self.match: Match | None = None
         self._forwarded = b""  # the lines that tell about the client
         self._host_header: bytes | None = None  # what the upstream prescribes
-        self._connection: UpstreamConnection | None = None
+        self._connection: Connection | None = None
+        self._call: Call | None = None  # where peers are asked over HTTP/2
         self._upload: Upload | None = None  # the body, where it is kept
         self._content_sent = 0  # bytes of it
         self._body_ended = not head.meaning.has_body
+
+    def _speak(self, protocol: str) -> None:
+        """Ask peers by another ``protocol`` than HTTP/1.
+
+        :raise BadGateway: it is not ours: nothing is sent in the clear that was meant to be encrypted.
+        """
+        if protocol != "grpc":
+            raise BadGateway(f"protocol {protocol} to upstreams is not supported")
+        self._call = Call(self.core)
 
     def _request_head(self) -> bytes:
         """The head for the peer leased."""
@@ -68,6 +85,12 @@ class Sending:
             framing = b"Content-Length: %d\r\n" % head.meaning.length
         else:
             framing = b"Transfer-Encoding: chunked\r\n" if head.meaning.chunked else b""
+        if self._call is not None and isinstance(self._connection, UpstreamStream):
+            lines = self._forwarded + framing + head.passing
+            if self.core.tell_request_id:
+                lines += b"X-Kong-Request-Id: %b\r\n" % self.request_id
+            host = head.host if match.route.preserve_host else self._host()
+            return self._call.begin(self._connection, head, host, match.path, lines)
         return b"".join(
             (
                 head.method,
@@ -93,7 +116,7 @@ class Sending:
             return peer.authority
         return name if peer.port == 80 else b"%b:%d" % (name, peer.port)
 
-    def _send_upload(self, connection: UpstreamConnection, upload: Upload, head: bytes = b"") -> None:
+    def _send_upload(self, connection: Connection, upload: Upload, head: bytes = b"") -> None:
         """Send the kept body, after ``head`` if there is one, for as long as the peer keeps up.
 
         After `PIECES_A_TURN` pieces others have their turn first.
@@ -108,19 +131,29 @@ class Sending:
             head = b""
         self.core.reactor.callLater(0, self._send_on, connection)
 
-    def _send_on(self, connection: UpstreamConnection) -> None:
+    def _send_on(self, connection: Connection) -> None:
         """The next turn of an upload, if ``connection`` is still the one that it goes to."""
         if connection is self._connection and self._upload is not None:
             self._send_upload(connection, self._upload)
 
-    def _send_content(self, connection: UpstreamConnection, content: bytes, head: bytes = b"") -> None:
+    def _send_content(self, connection: Connection, content: bytes, head: bytes = b"") -> None:
         """Send a piece of the body as it comes, framed the way the client frames it, after ``head`` if there is one."""
         ended = self._body_ended
-        if self.head.meaning.chunked:
+        if self._call is not None:
+            self._call.sends(content, ended)
+        elif self.head.meaning.chunked:
             content = (chunk(content) if content else b"") + (LAST_CHUNK if ended else b"")
         connection.upload(head + content, ended)
         if not ended:
             self.downstream.hold_body(connection.congested)
+
+    def body_trailed(self, lines: bytes) -> None:
+        """These lines follow the body, which is about to end; HTTP/2 can pass them on."""
+        if self._call is not None:
+            self._call.trailers = lines
+
+    def trailed(self, lines: bytes) -> None:
+        self.downstream.answer_trailers(lines)
 
     def upload_drained(self) -> None:
         if self._upload is None:

@@ -17,9 +17,13 @@ from twisted_kong.errors import ProxyError, RequestRefused, RequestTimedOut
 from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.exchange import Exchange
 from twisted_kong.proxy.forwarding import Client
-from twisted_kong.proxy.framing import LAST_CHUNK, Body, ChunkedBody, MalformedBody, SizedBody, chunk
+from twisted_kong.proxy.framing import LAST_CHUNK, Body, ChunkedBody, MalformedBody, SizedBody, chunk, last_chunk
 from twisted_kong.proxy.headers import RequestHead, has_bare_line_feed
+from twisted_kong.proxy.http2.choice import Undecided
+from twisted_kong.proxy.http2.server import Http2Connection
+from twisted_kong.proxy.patience import BEGINNING, LINGER, Patience
 from twisted_kong.proxy.recording import Unreadable
+from twisted_kong.proxy.trailers import passed_on
 from twisted_kong.proxy.wire import READ_SIZE, Wire
 from twisted_kong.settings import Settings
 
@@ -31,25 +35,10 @@ _STATUS_LINES = {
 }
 """Those of the usual reasons, given or not."""
 _NO_CONTENT = frozenset([204, 304])
-LINGER = 5.0
-"""Seconds a refused client may still send, so that it gets to read why (nginx's ``lingering_timeout``)."""
+
 
 REQUESTS_A_TURN = 64
 """How many pipelined requests of one client that can be answered at once are answered in one turn of the reactor."""
-
-BEGINNING = 2048
-"""Bytes of a request that could not be read that may be told."""
-
-
-class Patience:
-    """How many seconds a connection waits for what, and how many requests it may carry."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.head = settings.nginx_http_client_header_timeout
-        self.body = settings.nginx_http_client_body_timeout
-        self.send = settings.nginx_http_send_timeout
-        self.idle = settings.nginx_http_keepalive_timeout
-        self.requests = settings.nginx_http_keepalive_requests if settings.nginx_http_keepalive_timeout else 1
 
 
 class ServerConnection(Wire):
@@ -71,6 +60,7 @@ class ServerConnection(Wire):
         self._reading = False
         self._expecting = False  # the client waits for 100 Continue
         self._chunking = False  # the answer is sent in chunks
+        self._trailers = b""  # what follows the answer's chunks
         self._delimited = True  # the answer's end does not depend on the connection's
         self._keep = False
         self._closing = False  # nothing the client sends counts any more
@@ -162,6 +152,7 @@ class ServerConnection(Wire):
         self._head = head
         self._keep = meaning.persistent and self._requests < self._patience.requests and not self._listener.draining
         self._chunking = False
+        self._trailers = b""
         if meaning.has_body:
             self._body = ChunkedBody() if meaning.length is None else SizedBody(meaning.length)
             self._expecting = head.minor == 1 and (meaning.value(b"expect") or b"").lower() == b"100-continue"
@@ -195,6 +186,8 @@ class ServerConnection(Wire):
         if exchange is not None:
             if content:
                 exchange.body_received(content)
+            if isinstance(body, ChunkedBody) and body.trailers:
+                exchange.body_trailed(passed_on(body.trailers))
             exchange.body_ended()
         if self._exchange is None and not self._reading and not self._closing:
             if rest:
@@ -263,6 +256,12 @@ class ServerConnection(Wire):
             self.send(data)
         self._wrote(ended)
 
+    def answer_trailers(self, lines: bytes) -> None:
+        head = self._head
+        assert head is not None
+        if self._chunking and b"trailers" in (head.meaning.value(b"te") or b"").lower():
+            self._trailers = lines
+
     def close_after(self) -> None:
         self._keep = False
 
@@ -275,6 +274,8 @@ class ServerConnection(Wire):
             self.abort()
 
     def _framed(self, content: bytes, ended: bool) -> bytes:
+        if ended and self._trailers:
+            return (chunk(content) if content else b"") + last_chunk(self._trailers)
         return (chunk(content) if content else b"") + (LAST_CHUNK if ended else b"")
 
     def _wrote(self, ended: bool) -> None:
@@ -388,26 +389,28 @@ class ServerConnection(Wire):
 
 
 class ProxyListener(ServerFactory):
-    """Makes the connections of one listener; ``scheme`` is ``b"http"`` or ``b"https"``.
+    """Makes the connections of one listener; ``scheme`` is ``b"http"`` or ``b"https"``, ``http2`` whether clients
+    may speak HTTP/2.
 
     ``port_maps`` are the ports clients see, where they are not those we listen on.
     """
 
     noisy = False
 
-    def __init__(self, core: ProxyCore, settings: Settings, scheme: bytes = b"http") -> None:
+    def __init__(self, core: ProxyCore, settings: Settings, scheme: bytes = b"http", *, http2: bool = False) -> None:
         self.core = core
+        self.http2 = http2
         self.patience = Patience(settings)
         self.draining = False
         self.accepted = 0
-        self.connections: set[ServerConnection] = set()
+        self.connections: set[ServerConnection | Http2Connection | Undecided] = set()
         self._port_maps = settings.port_maps
         self._scheme = scheme
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerConnection:
-        return ServerConnection(self)
+    def buildProtocol(self, addr: IAddress | None) -> ServerConnection | Undecided:
+        return Undecided(self, lambda: ServerConnection(self)) if self.http2 else ServerConnection(self)
 
-    def joined(self, connection: ServerConnection) -> Client:
+    def joined(self, connection: ServerConnection | Http2Connection) -> Client:
         """``connection`` has begun; who it comes from."""
         self.connections.add(connection)
         self.accepted += 1
@@ -416,9 +419,10 @@ class ProxyListener(ServerFactory):
         address = getattr(transport.getPeer(), "host", "")
         if address.startswith("::ffff:") and "." in address:
             address = address[7:]  # an IPv4 client of a socket for both families
-        return Client(address, self._port_maps.get(here, here), self._scheme, self.core.trust)
+        http2 = isinstance(connection, Http2Connection)
+        return Client(address, self._port_maps.get(here, here), self._scheme, self.core.trust, http2=http2)
 
-    def left(self, connection: ServerConnection) -> None:
+    def left(self, connection: ServerConnection | Http2Connection | Undecided) -> None:
         """``connection`` has ended."""
         self.connections.discard(connection)
 
@@ -433,7 +437,7 @@ class ProxyListener(ServerFactory):
 
     def busy(self) -> bool:
         """Whether a client has not taken all of its answer yet."""
-        return any(connection.congested for connection in self.connections)
+        return any(connection.unsent for connection in self.connections)
 
     def abort(self) -> None:
         """Close whatever is still open."""

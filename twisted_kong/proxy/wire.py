@@ -110,6 +110,11 @@ class Wire(Waiter, Protocol):
     def drained(self) -> None:
         """The backlog is gone: `send` will be at once again."""
 
+    @property
+    def unsent(self) -> bool:
+        """Whether something is still to be sent."""
+        return self.congested
+
     # -- reading -----------------------------------------------------------------------------------------------
 
     def pause(self) -> None:

@@ -47,6 +47,7 @@ def _compile(api: Api) -> CompiledRoute:
         preserve_host=api.preserve_host,
         concatenate=False,
         https_only=api.https_only,
+        grpc=False,
         methods=frozenset(method.encode() for method in api.methods or ()),
         headers=(),
         snis=None,

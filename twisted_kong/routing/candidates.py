@@ -79,6 +79,7 @@ class CompiledRoute:
     preserve_host: bool
     concatenate: bool
     https_only: bool
+    grpc: bool
     methods: frozenset[bytes]
     headers: tuple[HeaderRule, ...]
     snis: NameRule | None
@@ -164,9 +165,12 @@ PRECEDENCES: Mapping[str, Callable[[_Traits], Rank]] = {
 """Flavor -> how its candidates are ranked."""
 
 
+_OVER_HTTP = frozenset(["http", "https", "grpc", "grpcs"])
+
+
 def candidates(route: Route, flavor: str) -> tuple[Candidate, ...]:
     """All candidates of ``route``: none if it is not for HTTP."""
-    if not {"http", "https"} & set(route.protocols):
+    if not _OVER_HTTP & set(route.protocols):
         return ()
     ready = _compile(route, flavor)
     precedence = PRECEDENCES[flavor]
@@ -192,7 +196,8 @@ def _compile(route: Route, flavor: str) -> CompiledRoute:
         strip_path=route.strip_path,
         preserve_host=route.preserve_host,
         concatenate=route.path_handling == "v1" and flavor == "traditional",
-        https_only="http" not in route.protocols,
+        https_only=not {"http", "grpc"} & set(route.protocols),
+        grpc=bool({"grpc", "grpcs"} & set(route.protocols)),
         methods=frozenset(method.encode() for method in route.methods or ()),
         headers=tuple(_read_header(name, values) for name, values in (route.headers or {}).items()),
         snis=_read_names(route.snis) if route.snis else None,

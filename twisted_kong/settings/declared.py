@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from twisted_kong.settings import values
-from twisted_kong.settings.listeners import Listener, served_listeners
+from twisted_kong.settings.listeners import Listener, served_admin_listeners, served_listeners
 from twisted_kong.settings.values import LogFile, Parser, TrustedPeers
 
 T = TypeVar("T")
@@ -81,10 +81,11 @@ class Settings:
     proxy_listen: tuple[Listener, ...] = setting(
         served_listeners,
         "0.0.0.0:8000",
-        "Where the proxy listens: `addr:port [flags], …`, Twisted endpoints, or `off`.",
+        "Where the proxy listens: `addr:port [flags], …`, Twisted endpoints, or `off`. With `http2`, clients may speak "
+        "HTTP/2 as well: in the clear by prior knowledge.",
     )
     admin_listen: tuple[Listener, ...] = setting(
-        served_listeners, "127.0.0.1:8001", "Where the Admin API listens, which is open to whoever reaches it."
+        served_admin_listeners, "127.0.0.1:8001", "Where the Admin API listens, which is open to whoever reaches it."
     )
     admin_gui_url: tuple[str, ...] = setting(
         values.listed(values.origin),
@@ -218,6 +219,9 @@ class Settings:
         values.time, "75s", "Time an idle connection of a client stays open; 0 closes it after each answer."
     )
     nginx_http_keepalive_requests: int = setting(values.integer, "10000", "Requests on one connection of a client.")
+    nginx_http_http2_max_concurrent_streams: int = setting(
+        values.integer, "128", "Requests at a time on one HTTP/2 connection of a client; at least one."
+    )
     nginx_http_charset: str | None = setting(
         values.charset, "UTF-8", "Character set added to textual answers that name none, or `off`."
     )

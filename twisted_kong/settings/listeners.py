@@ -65,17 +65,24 @@ def listeners(text: str) -> tuple[Listener, ...]:
 
 def served_listeners(text: str) -> tuple[Listener, ...]:
     """`listeners`, all of which this version can serve."""
+    return _served(text, "ssl", "proxy_protocol")
+
+
+def served_admin_listeners(text: str) -> tuple[Listener, ...]:
+    """The same for the Admin API, which speaks HTTP/1.1 alone."""
+    return _served(text, "ssl", "http2", "proxy_protocol")
+
+
+def _served(text: str, *refused: str) -> tuple[Listener, ...]:
+    """What is understood and not served is refused: plain HTTP in its place would be a lie."""
     found = listeners(text)
     for listener in found:
-        refuse_flags_not_served_yet(listener)
+        for flag in refused:
+            if getattr(listener, flag):
+                raise MalformedError(
+                    f"a listener without {flag}", str(listener), "it is not supported yet by this version"
+                )
     return found
-
-
-def refuse_flags_not_served_yet(listener: Listener) -> None:
-    """TLS, HTTP/2 and the PROXY protocol are understood, not served yet; plain HTTP in their place would be a lie."""
-    for flag in ("ssl", "http2", "proxy_protocol"):
-        if getattr(listener, flag):
-            raise MalformedError(f"a listener without {flag}", str(listener), "it is not supported yet by this version")
 
 
 def _entries(text: str) -> Iterator[str]:
