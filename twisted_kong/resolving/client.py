@@ -8,7 +8,6 @@ word. So whoever wants to forge a reply has to guess port and id, while a reply 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -23,6 +22,9 @@ from twisted_kong.tasks import Deadlines, Waiter
 
 PORTS = 4
 """Ports from which one server is asked at a time."""
+
+NOISE = 1024
+"""Random bytes fetched at once."""
 
 USES = 250
 """Questions asked from one port, before it makes way for another."""
@@ -40,7 +42,7 @@ class Unanswered(Exception):
 
 
 class _Query(Waiter):
-    """One question under way to one server; ``forget`` is called when it is over, whatever came of it."""
+    """One question under way to one server; its ``way`` is told when it is over, whatever came of it."""
 
     def __init__(self, question: Question, id: bytes, server: Server, seconds: float, deadlines: Deadlines) -> None:
         super().__init__(deadlines)
@@ -49,7 +51,7 @@ class _Query(Waiter):
         self.server = server
         self.seconds = seconds
         self.reply: Deferred[Reply] = Deferred(lambda _: self.fail("is asked no more"))
-        self.forget: Callable[[], object]
+        self.way: _Port | _Streams
         self.arm(seconds)
 
     def received(self, wire: bytes) -> None:
@@ -71,7 +73,7 @@ class _Query(Waiter):
 
     def _over(self) -> None:
         self._deadlines.forget(self)
-        self.forget()
+        self.way.forget(self)
 
     def timed_out(self) -> None:
         self.fail(f"did not answer within {self.seconds:g} s")
@@ -99,14 +101,15 @@ class _Port(DatagramProtocol):
     def send(self, query: _Query) -> None:
         self.uses += 1
         self._under_way[query.id] = query
-        query.forget = lambda: self._forget(query.id)
+        query.way = self
         try:
             self.transport.write(query.question.query(query.id))
         except OSError as error:
             query.fail(f"cannot be asked: {error.strerror}", gone=True)
 
-    def _forget(self, id: bytes) -> None:
-        del self._under_way[id]
+    def forget(self, query: _Query) -> None:
+        """It is over."""
+        del self._under_way[query.id]
         if self._retired and not self._under_way:
             self.transport.stopListening()
 
@@ -163,8 +166,15 @@ class _Stream(Protocol):
 class _Streams(ClientFactory):
     noisy = False
 
-    def __init__(self, query: _Query) -> None:
+    def __init__(self, query: _Query, client: Client) -> None:
         self._query = query
+        self._client = client
+        self.connector: IConnector
+
+    def forget(self, query: _Query) -> None:
+        """It is over."""
+        self._client.streams.discard(self.connector)
+        self._client.reactor.callLater(0, self.connector.disconnect)  # not while it is told that it cannot connect
 
     def buildProtocol(self, addr: object) -> _Stream:
         return _Stream(self._query)
@@ -177,11 +187,12 @@ class Client:
     """Asks name servers through ``reactor``; ``random`` chooses ids and ports."""
 
     def __init__(self, reactor: Any, random: Random) -> None:
-        self._reactor = reactor
+        self.reactor = reactor
         self._random = random
         self._deadlines = Deadlines(reactor)
         self._ports: dict[Server, list[_Port]] = {}
-        self._streams: set[IConnector] = set()
+        self.streams: set[IConnector] = set()
+        self._noise: list[bytes] = []
         self.sent = 0
         """Questions so far."""
 
@@ -209,38 +220,37 @@ class Client:
         for some in ports.values():
             for port in some:
                 port.close()
-        for connector in list(self._streams):
+        for connector in list(self.streams):
             connector.disconnect()
         self._deadlines.close()
 
     def _id(self) -> bytes:
-        return self._random.getrandbits(16).to_bytes(2, "big")
+        """Two random bytes, of which many are fetched at once."""
+        if not self._noise:
+            noise = self._random.getrandbits(8 * NOISE).to_bytes(NOISE, "big")
+            self._noise = [noise[index : index + 2] for index in range(0, NOISE, 2)]
+        return self._noise.pop()
 
     def _port(self, server: Server) -> _Port:
         """One of the ports from which ``server`` is asked, by chance."""
         ports = self._ports.setdefault(server, [])
-        index = self._random.randrange(PORTS)
+        index = self._id()[0] % PORTS
         if index < len(ports):
             port = ports[index]
-            if port.uses < USES and self._reactor.seconds() - port.born < AGE:
+            if port.uses < USES and self.reactor.seconds() - port.born < AGE:
                 return port
             ports.remove(port)
             port.retire()
-        port = _Port(server, self._reactor.seconds())
-        self._reactor.listenUDP(0, port, interface="::" if ":" in server[0] else "", maxPacketSize=65535)
+        port = _Port(server, self.reactor.seconds())
+        self.reactor.listenUDP(0, port, interface="::" if ":" in server[0] else "", maxPacketSize=65535)
         ports.append(port)
         return port
 
     def _connect(self, query: _Query) -> None:
         host, port = query.server
-        connector = self._reactor.connectTCP(host, port, _Streams(query), query.seconds)
-        self._streams.add(connector)
-
-        def over() -> None:
-            self._streams.discard(connector)
-            self._reactor.callLater(0, connector.disconnect)  # not while it is being told that it cannot connect
-
-        query.forget = over
+        query.way = stream = _Streams(query, self)
+        stream.connector = self.reactor.connectTCP(host, port, stream, query.seconds)
+        self.streams.add(stream.connector)
 
 
 def told(server: Server) -> str:

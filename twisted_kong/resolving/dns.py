@@ -10,12 +10,12 @@ are left to the core, which asks for them with `DnsResolver.resolve_host`.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from random import Random, SystemRandom
-from typing import Any
+from typing import Any, NamedTuple
 
 from twisted.plugin import IPlugin
 from zope.interface import implementer
@@ -68,6 +68,14 @@ class _Search:
         return NameNotResolved(self.name, reason, tuple(self.asked))
 
 
+class _Usual(NamedTuple):
+    """The one question that was enough to find a name, while the configuration is this."""
+
+    question: Question
+    server: Server
+    config: Config
+
+
 @implementer(IHostResolver)
 class DnsResolver:
     """Asks name servers.
@@ -95,13 +103,14 @@ class DnsResolver:
         self._host_types = tuple(type for type in self._types if type != "SRV") or ("A", "AAAA")
         self._six_first = "AAAA" in self._types and "A" not in self._types[: self._types.index("AAAA")]
         self._last: dict[tuple[str, bool], str] = {}
+        self._usual: dict[tuple[str, bool], _Usual] = {}
         self._questions: dict[tuple[str, str], Question] = {}
 
-    async def resolve(self, name: str) -> Answer:
-        return await self._resolve(name, self._types, host=False)
+    def resolve(self, name: str) -> Awaitable[Answer]:
+        return self._resolve(name, self._types, host=False)
 
-    async def resolve_host(self, name: str) -> Answer:
-        return await self._resolve(name, self._host_types, host=True)
+    def resolve_host(self, name: str) -> Awaitable[Answer]:
+        return self._resolve(name, self._host_types, host=True)
 
     def close(self) -> None:
         """Ask nobody any more."""
@@ -114,7 +123,14 @@ class DnsResolver:
         local = self._local(name)
         if local is not None:
             return local
-        search = _Search(name, self._config.value())
+        config = self._config.value()
+        usual = self._usual.get((name, host))
+        if usual is not None and usual.config is config:
+            answer = await self._ask_as_usual(usual)
+            if answer is not None:
+                return answer
+            del self._usual[name, host]
+        search = _Search(name, config)
         last = self._last.get((name, host))
         for type in self._in_order(types, last):
             for candidate in search.config.candidates(name):
@@ -122,8 +138,25 @@ class DnsResolver:
                 if answer is not None:
                     if type != last:
                         _remember(self._last, (name, host), type)
+                    elif len(search.asked) == 1 and len(config.servers) == 1:
+                        question = self._question(candidate, type)
+                        _remember(self._usual, (name, host), _Usual(question, config.servers[0], config))
                     return answer
         raise search.failure()
+
+    async def _ask_as_usual(self, usual: _Usual) -> Answer | None:
+        """The answer, where it is found by the same single question again; most of all questions are such."""
+        server = usual.server
+        try:
+            reply = await self._client.ask(usual.question, server, usual.config.timeout)
+            if reply.truncated:
+                reply = await self._client.ask(usual.question, server, usual.config.timeout, by_stream=True)
+        except Unanswered:
+            return None
+        answer = reply.answers.get(server)
+        if answer is None and not reply.truncated and not reply.rcode and (addresses := _addresses(reply)):
+            answer = self._answer(reply, addresses, usual.question, server, _Search("", usual.config))
+        return answer
 
     def _in_order(self, types: Sequence[str], last: str | None) -> Iterator[str]:
         """The types, in order, with the last one found where ``LAST`` stands; each of them once."""

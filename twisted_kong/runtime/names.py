@@ -12,7 +12,7 @@ their own time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from random import Random
@@ -76,8 +76,10 @@ class Name:
         self._hosts: dict[str, Name] = {}
         self._parents: dict[Name, None] = {}
         self._listeners: list[tuple[Listener, bool]] = []
+        self._keepers = 0
         self._waiting: list[Deferred[Record]] = []
         self._made_of: tuple[object, ...] = ()
+        self._made_from: Answer | None = None  # where the record follows from one answer alone
         self._patience: IDelayedCall | None = None
         self._overdue = False
 
@@ -87,6 +89,7 @@ class Name:
         """Tell ``listener`` of every change; ask in time if it is to be kept."""
         self._listeners.append((listener, keep))
         if keep:
+            self._keepers += 1
             self._names.remind(self)
             for host in self._hosts.values():
                 self._names.remind(host)
@@ -95,6 +98,7 @@ class Name:
     def leave(self, listener: Listener) -> None:
         """``listener`` uses it no more. A name nobody uses is forgotten."""
         self._listeners = [used for used in self._listeners if used[0] != listener]
+        self._keepers = sum(keep for _, keep in self._listeners)
         if not self.used:
             self._names.forget(self)
 
@@ -105,7 +109,7 @@ class Name:
     @property
     def kept(self) -> bool:
         """Whether it is asked without anybody wanting it."""
-        return any(keep for _, keep in self._listeners) or any(parent.kept for parent in self._parents)
+        return self._keepers > 0 or (bool(self._parents) and any(parent.kept for parent in self._parents))
 
     @property
     def settled(self) -> bool:
@@ -161,8 +165,10 @@ class Name:
             log.failure("the resolver failed on {name}", name=self.text)
             memory.failed(NameNotResolved(self.text, "the resolver failed"), names.seconds())
         else:
+            same = answer is memory.answer
             memory.answered(answer, names.seconds())
-            self._follow(answer)
+            if self._hosts or not same:
+                self._follow(answer)
         finally:
             self.asking -= 1
         self._finish()
@@ -239,6 +245,10 @@ class Name:
         """Put together what is known; whether that is news."""
         now = self._names.seconds()
         memory = self.memory
+        if memory.answer is self._made_from and self.record is not None and not memory.virtual and memory.fresh(now):
+            self.expires = memory.expires  # the same answer again, as it mostly is
+            return False
+        self._made_from = None
         answer = memory.answer if memory.virtual and memory.error is None else memory.serves(now)
         record, error = None, memory.error
         self.expires = 0.0
@@ -255,6 +265,7 @@ class Name:
             if record is None:
                 error = next((host.error for host in hosts if host.error is not None), None) or NameNotFound(empty=True)
             elif not virtual:
+                self._made_from = None if hosts else answer
                 self.expires = min([memory.expires, *(host.expires for host in hosts)])
         before = self.record, None if self.error is None else self.error.reason
         self.record, self.error = record, None if record is not None else error
@@ -358,8 +369,8 @@ class Names:
 
     # -- for names ---------------------------------------------------------------------------------------------
 
-    async def resolve(self, text: str, *, inner: bool) -> Answer:
-        return await (self._resolve_host(text) if inner else self._resolver.resolve(text))
+    def resolve(self, text: str, *, inner: bool) -> Awaitable[Answer]:
+        return self._resolve_host(text) if inner else self._resolver.resolve(text)
 
     def _name(self, text: str, *, inner: bool = False) -> Name:
         key = text, inner
