@@ -62,6 +62,7 @@ from twisted_kong.systemd import Supervisor
 from twisted_kong.tasks import detach
 from twisted_kong.telemetry.accesslog import FORMATS, AccessLog
 from twisted_kong.telemetry.health import TargetHealth
+from twisted_kong.telemetry.names import NameMetrics
 from twisted_kong.telemetry.node import NodeMetrics
 from twisted_kong.telemetry.traffic import Traffic
 from twisted_kong.terminal import has_terminal
@@ -215,7 +216,8 @@ class GatewayService(Service):
         self._core = ProxyCore(reactor, settings, gateway, names, Random(), Recorder(traffic, self._access_log))
         id = node_id(settings.prefix)
         metrics = CollectorRegistry()
-        for collector in (NodeMetrics(id, VERSION, self._connections), traffic):
+        of_names = NameMetrics(names.states, lambda: (names.questions, names.failures))
+        for collector in (NodeMetrics(id, VERSION, self._connections), traffic, of_names):
             metrics.register(collector)
         if settings.upstream_health_metrics:
             metrics.register(TargetHealth(gateway.target_states))
@@ -228,6 +230,7 @@ class GatewayService(Service):
             registry.components,
             metrics,
             lambda: self._unready,
+            names,
         )
         self._admin = make_admin_site(store, schema, node, gateway, self._loader, now=time.time, reactor=reactor)
         self._before = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL

@@ -79,10 +79,9 @@ class AdminApi:
         self.clock: Any = Clock()
         self.clock.advance(1_700_000_000)
         self.store = MemoryStore() if store is None else store
-        node = Node(NODE_ID, settings or Settings(), lambda: COUNTS, components=registry.components)
-        self.gateway = Gateway(
-            registry.algorithms, "traditional_compatible", Names(KnownNames({"a.test": ["10.0.0.9"]}), self.clock)
-        )
+        names = Names(KnownNames({"a.test": ["10.0.0.9"]}), self.clock)
+        node = Node(NODE_ID, settings or Settings(), lambda: COUNTS, components=registry.components, names=names)
+        self.gateway = Gateway(registry.algorithms, "traditional_compatible", names)
         self.store.subscribe(self.gateway.apply)
         self.site = make_admin_site(
             self.store, Schema(registry.algorithms), node, self.gateway, now=self.clock.seconds, reactor=self.clock

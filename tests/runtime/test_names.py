@@ -21,8 +21,9 @@ from twisted_kong.errors import NameFailure, NameNotFound, NameNotResolved
 from twisted_kong.interfaces import IHostResolver, IResolver
 from twisted_kong.model.traffic import Address, Answer
 from twisted_kong.resolving.cache import Rules
-from twisted_kong.runtime.names import AGAIN, PATIENCE, SPREAD, TICK, Name, Names
+from twisted_kong.runtime.names import AGAIN, PATIENCE, Name, Names
 from twisted_kong.runtime.records import MOST, Record
+from twisted_kong.runtime.reminders import SPREAD, TICK
 
 LATE = SPREAD + TICK + 0.01
 """After its time a kept name is asked within this."""
@@ -380,7 +381,7 @@ class TtlZeroTests(NamesCase):
             waiting = self.wanted("a.test")
             self.resolver.answer("a.test", answer("10.0.0.1", ttl=0.0))
             self.successResultOf(waiting)
-        self.assertLess(len(self.names._heap), 5)
+        self.assertLess(len(self.names.reminders), 5)
         self.wait(AGAIN + LATE)
         self.assertEqual(len(self.resolver.questions), asked + 101)
 
@@ -527,7 +528,7 @@ class HostsOfAnswersTests(NamesCase):
             self.resolver.answer("host a.test.", answer(f"10.0.0.{number}", ttl=1.0))
             self.assertEqual(hosts(name.record), [f"10.0.0.{number}"])
         self.assertEqual(self.resolver.questions.count("s.test"), 1)
-        self.assertLess(len(self.names._heap), 5)
+        self.assertLess(len(self.names.reminders), 5)
 
     def test_weights_are_shared(self) -> None:
         """A host with several addresses has the weight of its record as a whole; the same address twice adds up."""

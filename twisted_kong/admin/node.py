@@ -27,6 +27,7 @@ from twisted_kong.admin.tree import WITH_BODY, Endpoint
 from twisted_kong.model.access import PLUGINS
 from twisted_kong.model.components import Component
 from twisted_kong.model.entities import Plugin
+from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Listener, Settings, TrustedPeers
 from twisted_kong.settings.declared import DECLARED
 
@@ -44,7 +45,7 @@ class Node:
     ``connections`` counts, by Kong's names, the connections and requests of all listeners. ``configuration_hash`` is
     asked only without a database: 32 hexadecimal digits, zeros while nothing was loaded. ``components`` are all that
     are installed, at work or not; ``metrics`` is all that is measured. ``unready``
-    says why the gateway should get no traffic for now, or None.
+    says why the gateway should get no traffic for now, or None. ``names`` are the names in use.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Node:
     components: Sequence[Component] = ()
     metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
     unready: Callable[[], str | None] = lambda: None
+    names: Names | None = None
 
 
 class Root(Endpoint):

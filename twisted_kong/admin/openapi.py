@@ -19,6 +19,7 @@ from twisted_kong.admin.access import Consumers, EnabledPlugins, PluginConfig
 from twisted_kong.admin.answers import Answer
 from twisted_kong.admin.collections import Collection, Item, Listing, Parent
 from twisted_kong.admin.declarative import Config
+from twisted_kong.admin.dns import DnsName, DnsStatus
 from twisted_kong.admin.health import Switch, UpstreamHealth
 from twisted_kong.admin.legacy import Apis, OldEndpoint, OneApi
 from twisted_kong.admin.metrics import Metrics
@@ -256,6 +257,19 @@ def _(endpoint: Status) -> Operations:
 @operations.register
 def _(endpoint: Components) -> Operations:
     return {"GET": Operation(page(schemas.COMPONENT))}
+
+
+@operations.register
+def _(endpoint: DnsName) -> Operations:
+    known = ("name", "state", "type", "addresses", "ttl", "expires_in", "serves_for", "error", "error_believed_for")
+    return {
+        "GET": Operation(required_object(**dict.fromkeys((*known, "asked", "questions", "kept", "hosts"), ANYTHING)))
+    }
+
+
+@operations.register
+def _(endpoint: DnsStatus) -> Operations:
+    return {"GET": Operation(required_object(worker=ANYTHING, stats=ANYTHING))}
 
 
 @operations.register

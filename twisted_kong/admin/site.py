@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 
 from twisted.internet.interfaces import IReactorTime
 
-from twisted_kong.admin import access, certificates, collections, health, legacy, schemas, targets
+from twisted_kong.admin import access, certificates, collections, dns, health, legacy, schemas, targets
 from twisted_kong.admin.configuration import Configuration
 from twisted_kong.admin.declarative import Config, ReadOnly, ReadOnlyConfiguration
+from twisted_kong.admin.dns import DnsStatus
 from twisted_kong.admin.health import Balancers
 from twisted_kong.admin.metrics import Metrics
 from twisted_kong.admin.node import Cluster, Components, Endpoints, Node, Ready, Robots, Root, Status
@@ -53,7 +54,12 @@ def make_admin_site(
 
 def make_status_site(node: Node, reactor: IReactorTime) -> AdminSite:
     """The site that serves the Status API: how the gateway is, and nothing that could be changed."""
-    table = {"/status": Status(node), "/status/ready": Ready(node), "/metrics": Metrics(node.metrics)}
+    table = {
+        "/status": Status(node),
+        "/status/ready": Ready(node),
+        "/status/dns": DnsStatus(node.names),
+        "/metrics": Metrics(node.metrics),
+    }
     return AdminSite(make_tree(table), max_body=0, headers=node.settings.headers, reactor=reactor)
 
 
@@ -73,6 +79,7 @@ def endpoints(
         table |= collections.endpoints(configuration, entity)
     table |= targets.endpoints(configuration)
     table |= health.endpoints(configuration, balancers, node.id)
+    table |= dns.endpoints(node.names)
     table |= access.endpoints(configuration)
     table |= certificates.endpoints(configuration)
     table |= schemas.endpoints(configuration)

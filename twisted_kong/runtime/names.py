@@ -12,9 +12,8 @@ their own time.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from heapq import heappop, heappush
-from itertools import count
 from random import Random
 from typing import Any
 
@@ -28,6 +27,7 @@ from twisted_kong.model.traffic import Answer
 from twisted_kong.resolving.cache import Remembered, Rules
 from twisted_kong.runtime.peers import is_address
 from twisted_kong.runtime.records import MOST, Entry, Record, make_record
+from twisted_kong.runtime.reminders import TICK, Reminders
 from twisted_kong.settings import Settings
 from twisted_kong.tasks import detach
 
@@ -36,14 +36,11 @@ log = Logger()
 PATIENCE = 1.0
 """Seconds that a request waits for a name of TTL 0 while an older answer would do."""
 
-SPREAD = 0.5
-"""Seconds by which a kept name is asked late at most, so that names do not move in step."""
-
-TICK = 0.05
-"""Seconds between two looks at who has to be asked."""
-
 AGAIN = 60.0
 """Seconds after which a kept name of TTL 0 is asked whether it still is one."""
+
+MOST_REASONS = 8
+"""Reasons of failures that are counted apart for one name."""
 
 SLOWEST = 16.0
 """Seconds between two questions for a kept name that fails, at most, where ``dns_error_ttl`` is not longer."""
@@ -67,7 +64,13 @@ class Name:
         self.error: NameFailure | None = None
         self.expires = 0.0
         self.questions = 0
-        """How often the resolver was asked."""
+        """How often the resolver was asked; ``failures`` by reason, ``lasted`` the seconds that it took last."""
+        self.failures: dict[str, int] = {}
+        self.lasted = 0.0
+        self.runs = 0
+        """How often requests wanted it; ``misses`` had to wait or to fail, ``stale`` took what was out of date."""
+        self.misses = 0
+        self.stale = 0
         self.due = 0.0
         self.asking = 0
         self.asked_at = 0.0
@@ -90,9 +93,9 @@ class Name:
         self._listeners.append((listener, keep))
         if keep:
             self._keepers += 1
-            self._names.remind(self)
+            self._names.reminders.remind(self)
             for host in self._hosts.values():
-                self._names.remind(host)
+                self._names.reminders.remind(host)
             self.want()
 
     def leave(self, listener: Listener) -> None:
@@ -118,12 +121,19 @@ class Name:
 
     # -- what is known -----------------------------------------------------------------------------------------
 
+    def state(self, now: float) -> str:
+        """In a word: unknown, failed, virtual, fresh or stale."""
+        if self.record is None:
+            return "unknown" if self.error is None else "failed"
+        return "virtual" if self.record.virtual else "fresh" if now < self.expires else "stale"
+
     def get(self) -> Record | Deferred[Record]:
         """The record for a request: at once where one serves, else when it has come.
 
         :raise NameFailure: there is none; so may the Deferred.
         """
         now = self._names.seconds()
+        self.runs += 1
         if now < self.expires and self.record is not None:
             return self.record
         if self.record is not None and not self.record.virtual and self.memory.serves(now) is None:
@@ -131,7 +141,9 @@ class Name:
         self.want()
         record, blocked = self.record, self._blocked()
         if record is not None and (not record.virtual or self._overdue or not blocked):
+            self.stale += now >= self.expires
             return record
+        self.misses += 1
         if not blocked:
             raise (self.error or NameNotResolved(self.text, "the resolver failed")).with_traceback(None)
         if record is not None and self._patience is None and self.memory.serves(now) is not None:
@@ -150,6 +162,7 @@ class Name:
         elif not self.asking or self._names.no_sync:
             self.asking += 1
             self.questions += 1
+            self._names.questions += 1
             self.asked_at = now
             detach(self._asked(), f"the resolution of {self.text}")
 
@@ -160,10 +173,10 @@ class Name:
             if not answer.addresses:
                 raise NameNotFound(asked=answer.asked, empty=True)
         except NameFailure as error:
-            memory.failed(error, names.seconds())
+            self._failed(error)
         except Exception:
             log.failure("the resolver failed on {name}", name=self.text)
-            memory.failed(NameNotResolved(self.text, "the resolver failed"), names.seconds())
+            self._failed(NameNotResolved(self.text, "the resolver failed"))
         else:
             same = answer is memory.answer
             memory.answered(answer, names.seconds())
@@ -171,7 +184,14 @@ class Name:
                 self._follow(answer)
         finally:
             self.asking -= 1
+        self.lasted = names.seconds() - self.asked_at
         self._finish()
+
+    def _failed(self, error: NameFailure) -> None:
+        self.memory.failed(error, self._names.seconds())
+        self._names.failures += 1
+        if error.reason in self.failures or len(self.failures) < MOST_REASONS:
+            self.failures[error.reason] = self.failures.get(error.reason, 0) + 1
 
     def _follow(self, answer: Answer) -> None:
         """Use the names in ``answer``, and no others."""
@@ -211,7 +231,7 @@ class Name:
             self._patience = None
         self._overdue = False
         self._renew()
-        self._names.remind(self)
+        self._names.reminders.remind(self)
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             self._tell(one)
@@ -309,16 +329,16 @@ class Names:
         self.clock = clock
         self.seconds = clock.seconds
         self.no_sync = no_sync
+        self.questions = 0
+        """How often the resolver was asked, for whatever name; ``failures`` how often in vain."""
+        self.failures = 0
         self._size = size
         self._random = random or Random()
         self._resolver = resolver
         self._resolve_host = resolver.resolve_host if IHostResolver.providedBy(resolver) else resolver.resolve
         self._names: dict[tuple[str, bool], Name] = {}
         self._idle: dict[Name, None] = {}  # used by nobody; who was wanted last comes last
-        self._heap: list[tuple[float, int, Name]] = []
-        self._order = count()
-        self._timer: IDelayedCall | None = None
-        self._timer_at = 0.0
+        self.reminders = Reminders(clock, self._random)
 
     # -- for everybody -----------------------------------------------------------------------------------------
 
@@ -346,6 +366,11 @@ class Names:
         """Every name there is."""
         return iter(list(self._names.values()))
 
+    def states(self) -> Counter[str]:
+        """How many names are in which state."""
+        now = self.seconds()
+        return Counter(name.state(now) for name in self._names.values())
+
     def walk(self, record: Record) -> list[Entry]:
         """The entries in the order in which one request tries them: the first by weight and chance, then in turn."""
         entries = record.entries
@@ -359,10 +384,7 @@ class Names:
 
     def close(self) -> None:
         """Ask nobody any more."""
-        self._heap.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self.reminders.close()
         close = getattr(self._resolver, "close", None)
         if close is not None:
             close()
@@ -391,40 +413,6 @@ class Names:
                 del self._names[key]
         for host in name.hosts:
             host.abandon(name)
-
-    def remind(self, name: Name) -> None:
-        """Ask for ``name`` when it is time, if it is kept."""
-        if not name.kept:
-            return
-        earliest = name.next_question()
-        now = self.seconds()
-        if now < name.due <= earliest + SPREAD and (name.due >= earliest or name.memory.virtual):
-            return  # it will be asked in time as it is
-        due = name.due = earliest + self._random.random() * SPREAD
-        heappush(self._heap, (due, next(self._order), name))
-        self._wake(due)
-
-    def _wake(self, due: float) -> None:
-        if self._timer is None:
-            self._timer_at = max(due, self.seconds() + TICK)
-            self._timer = self.clock.callLater(self._timer_at - self.seconds(), self._tick)
-        elif due < self._timer_at - TICK:
-            self._timer_at = max(due, self.seconds() + TICK)
-            self._timer.reset(self._timer_at - self.seconds())
-
-    def _tick(self) -> None:
-        """Ask for everything whose time has come."""
-        self._timer = None
-        now = self.seconds()
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            due, _, name = heappop(heap)
-            if name.due == due and name.kept:
-                name.want()
-                if not name.asking and name.due == due:  # somebody else has asked meanwhile
-                    self.remind(name)
-        if heap:
-            self._wake(heap[0][0])
 
 
 def make_names(reactor: Any, settings: Settings, resolver: IResolver) -> Names:
