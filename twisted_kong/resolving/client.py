@@ -11,7 +11,7 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IConnector
 from twisted.internet.protocol import ClientFactory, DatagramProtocol, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -110,8 +110,7 @@ class _Port(DatagramProtocol):
     def forget(self, query: _Query) -> None:
         """It is over."""
         del self._under_way[query.id]
-        if self._retired and not self._under_way:
-            self.transport.stopListening()
+        self._close_if_idle()
 
     def datagramReceived(self, datagram: bytes, address: object) -> None:
         query = self._under_way.get(datagram[:2])
@@ -123,18 +122,29 @@ class _Port(DatagramProtocol):
         for query in list(self._under_way.values()):
             query.fail("is not there: connection refused", gone=True)
 
+    def stopProtocol(self) -> None:
+        """The socket is closed. If not by us, then by the reactor, to which such a refusal may look like its end."""
+        self.connectionRefused()
+
+    @property
+    def usable(self) -> bool:
+        """Whether it may be asked from here once more."""
+        return self.transport is not None and self.uses < USES
+
     def retire(self) -> None:
         """Be closed as soon as nothing is under way."""
         self._retired = True
-        if not self._under_way:
-            self.transport.stopListening()
+        self._close_if_idle()
 
     def close(self) -> None:
         """Be closed now."""
         for query in list(self._under_way.values()):
-            query.fail("is asked no more")
-        if not self._retired:
-            self.retire()
+            query.fail("is asked no more", gone=True)
+        self.retire()
+
+    def _close_if_idle(self) -> None:
+        if self._retired and not self._under_way and self.transport is not None:
+            self.transport.stopListening()
 
 
 class _Stream(Protocol):
@@ -193,6 +203,7 @@ class Client:
         self._ports: dict[Server, list[_Port]] = {}
         self.streams: set[IConnector] = set()
         self._noise: list[bytes] = []
+        self._closed = False
         self.sent = 0
         """Questions so far."""
 
@@ -201,6 +212,8 @@ class Client:
 
         :raise Unanswered: there is none.
         """
+        if self._closed:
+            return fail(Unanswered(f"{told(server)} is asked no more", gone=True))
         self.sent += 1
         if by_stream:
             query = _Query(question, self._id(), server, seconds, self._deadlines)
@@ -216,6 +229,7 @@ class Client:
 
     def close(self) -> None:
         """Ask nobody any more; whoever waits is told so."""
+        self._closed = True
         ports, self._ports = self._ports, {}
         for some in ports.values():
             for port in some:
@@ -237,7 +251,7 @@ class Client:
         index = self._id()[0] % PORTS
         if index < len(ports):
             port = ports[index]
-            if port.uses < USES and self.reactor.seconds() - port.born < AGE:
+            if port.usable and self.reactor.seconds() - port.born < AGE:
                 return port
             ports.remove(port)
             port.retire()

@@ -80,7 +80,8 @@ class _Usual(NamedTuple):
 class DnsResolver:
     """Asks name servers.
 
-    ``servers`` replace those of resolv.conf, whose other options hold in any case; ``order`` is ``dns_order``.
+    ``servers`` and ``timeout``, in seconds, replace those of resolv.conf, whose other options hold in any case;
+    ``order`` is ``dns_order``.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class DnsResolver:
         order: Sequence[str] = ("LAST", "SRV", "A", "AAAA", "CNAME"),
         hosts_file: Path = Path("/etc/hosts"),
         resolv_conf: Path = RESOLV_CONF,
+        timeout: float | None = None,
         random: Random | None = None,
     ) -> None:
         self._order = tuple(order)
@@ -98,7 +100,7 @@ class DnsResolver:
         self._client = Client(reactor, self._random)
         self._hosts = Watched(hosts_file, parse_hosts, reactor)
         self._hosts_file = str(hosts_file)
-        self._config = Watched(resolv_conf, partial(_configured, tuple(servers)), reactor)
+        self._config = Watched(resolv_conf, partial(_configured, tuple(servers), timeout), reactor)
         self._types = tuple(type for type in self._order if type != "LAST")
         self._host_types = tuple(type for type in self._types if type != "SRV") or ("A", "AAAA")
         self._six_first = "AAAA" in self._types and "A" not in self._types[: self._types.index("AAAA")]
@@ -307,9 +309,9 @@ def _remember(memory: dict[Any, Any], key: object, value: object) -> None:
     memory[key] = value
 
 
-def _configured(servers: Sequence[Server], text: str) -> Config:
+def _configured(servers: Sequence[Server], timeout: float | None, text: str) -> Config:
     config = parse_resolv_conf(text, os.environ)
-    return replace(config, servers=servers) if servers else config
+    return replace(config, servers=servers or config.servers, timeout=timeout or config.timeout)
 
 
 @implementer(IPlugin, IResolverFactory)
