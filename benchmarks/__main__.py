@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, scale, table
+from benchmarks import machine, probes, scale, table
 from benchmarks.campaign import Campaign, Plan, Results, running
 from benchmarks.large import Size
 from benchmarks.load import WORKLOADS
@@ -78,6 +78,8 @@ def run(plan: Plan, names: Sequence[str]) -> Results:
     if "gateway" in names:
         campaign.results.scale = report = scale.run(Size(), plan.turns)
         show(f"At scale: {report.title}", report.text())
+        campaign.results.probes = cost = probes.measure()
+        show("Health probes", cost.text())
     return campaign.results
 
 

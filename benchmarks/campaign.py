@@ -18,6 +18,7 @@ from benchmarks import measure
 from benchmarks.load import WORKLOADS, Workload
 from benchmarks.measure import Memory, Sample
 from benchmarks.origins import Origins
+from benchmarks.probes import Cost
 from benchmarks.programs import ProgramError
 from benchmarks.scale import Report
 from benchmarks.servers import SERVERS, Server
@@ -49,6 +50,8 @@ class Results:
     wrong: dict[str, dict[str, str]] = field(default_factory=dict)
     scale: Report | None = None
     """What the gateway cost with a large configuration, where that was measured."""
+    probes: Cost | None = None
+    """What it cost to probe many peers, where that was measured."""
 
     @property
     def failed(self) -> bool:
@@ -57,6 +60,7 @@ class Results:
         return (
             any(self.wrong.values())
             or (self.scale is not None and self.scale.missed)
+            or (self.probes is not None and self.probes.missed)
             or any(each.report.failures for each in samples)
             or any(each.failed for each in self.memory.values())
         )

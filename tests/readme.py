@@ -23,9 +23,9 @@ class Step(NamedTuple):
     answers: str
 
 
-def steps(title: str) -> list[Step]:
+def steps(title: str, document: str = "README.md") -> list[Step]:
     """The steps of the section ``title``."""
-    sections = re.split(r"^## (.+)\n", (ROOT / "README.md").read_text(), flags=re.MULTILINE)
+    sections = re.split(r"^## (.+)\n", (ROOT / document).read_text(), flags=re.MULTILINE)
     return [Step(*found) for found in _STEP.findall(sections[sections.index(title) + 1])]
 
 

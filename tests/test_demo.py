@@ -81,16 +81,21 @@ def demo(tmp_path: Path) -> Iterator[Demo]:
         demo.stop()
 
 
-def walk_through(title: str, ports: dict[int, int]) -> None:
-    """Run the steps of README.md's section ``title`` with other ports, and compare the answers."""
+def walk_through(title: str, ports: dict[int, int], document: str = "README.md", cwd: Path | None = None) -> None:
+    """Run the steps of the section ``title`` with other ports, and compare the answers."""
 
     def elsewhere(text: str) -> str:
-        return re.sub(r"(?<=:)\d{4}\b", lambda match: str(ports[int(match[0])]), text)
+        return re.sub(r"(?<=:)\d{4}\b|(?<=http\.server )\d{4}\b", lambda match: str(ports[int(match[0])]), text)
 
-    for step in steps(title):
+    for step in steps(title, document):
         commands, promised = elsewhere(step.commands), list(documents(elsewhere(step.answers)))
         done = subprocess.run(
-            ["bash", "-ec", f"{CURL}\n{commands}"], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+            ["bash", "-ec", f"{CURL}\n{commands}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=cwd,
         )
         assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
         told = list(documents(done.stdout))
@@ -120,6 +125,16 @@ def test_guide(demo: Demo, tmp_path: Path) -> None:
         finally:
             gateway.terminate()
             gateway.communicate(timeout=30)
+
+
+def test_dying_target(demo: Demo, tmp_path: Path) -> None:
+    """The walk-through of health checks: a target dies, nobody notices; it is back, and has its share again."""
+    (fourth,) = free_ports(1)
+    try:
+        title = "Health checks, and a target that dies"
+        walk_through(title, demo.ports | {9004: fourth}, "docs/walkthroughs.md", tmp_path)
+    finally:
+        subprocess.run(["bash", "-c", "kill $(cat .run/fourth/pid)"], cwd=tmp_path, capture_output=True)
 
 
 def test_second_start(demo: Demo) -> None:

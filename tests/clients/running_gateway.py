@@ -38,6 +38,12 @@ class RunningGateway:
         return self.prefix / "kong.sqlite"
 
     @property
+    def pid(self) -> int:
+        """Of its process."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def url(self) -> str:
         """Where its Admin API is."""
         return f"http://127.0.0.1:{self.admin_port}"

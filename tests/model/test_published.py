@@ -189,7 +189,9 @@ def test_defaults_are_true(collection: str) -> None:
 
 def check_defaults(described: Mapping[str, Any], made: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     for name, attributes in described.items():
-        if attributes["type"] == "record":
+        if "ours" in attributes:
+            assert name not in made
+        elif attributes["type"] == "record":
             check_defaults(fields(attributes), made[name], {})
         elif name not in given and not attributes.get("auto"):
             assert made.get(name) == attributes.get("default"), name

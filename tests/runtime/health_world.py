@@ -155,6 +155,7 @@ class HealthWorld:
         end = self.clock.seconds() + seconds
         while self.clock.seconds() < end - 1e-9:
             self.clock.advance(min(step, end - self.clock.seconds()))
+        self.clock.advance(1e-6)  # what is due at the end has come, however it was rounded
 
     def probed(self, address: str) -> list[float]:
         """When it was probed."""

@@ -125,7 +125,12 @@ def _has_default(attributes: Json) -> bool:
 
 
 def _record(fields: Mapping[str, Json], value: Any) -> Json:
-    return {**_object({name: value(attributes) for name, attributes in fields.items()}), "required": [*fields]}
+    return {**_object({name: value(attributes) for name, attributes in fields.items()}), "required": _kongs(fields)}
+
+
+def _kongs(fields: Mapping[str, Json]) -> list[str]:
+    """The fields that are always told: all that are not ours."""
+    return [name for name, attributes in fields.items() if "ours" not in attributes]
 
 
 def _object(properties: Json) -> Json:

@@ -18,7 +18,16 @@ from twisted_kong.model.certificates import CaCertificate, Certificate, Sni
 from twisted_kong.model.checks import AtLeast, Between, Named, OneOf, Spelling
 from twisted_kong.model.entity import Entity
 from twisted_kong.model.legacy import Api
-from twisted_kong.model.records import Endpoint, Foreign, HealthChecks, Mentions, Reference, Timeouts
+from twisted_kong.model.records import (
+    OURS,
+    Endpoint,
+    Foreign,
+    HealthChecks,
+    Mentions,
+    Reference,
+    RetryBudget,
+    Timeouts,
+)
 from twisted_kong.model.rules import (
     ROUTE_RULES,
     SERVICE_RULES,
@@ -166,6 +175,8 @@ class Upstream(Entity):
     client_certificate: Annotated[Reference | None, Foreign("certificates")] = None
     use_srv_name: bool | None = False
     orderlist: Array[Integer] | None = None
+    on_all_unhealthy: Annotated[str, OneOf("fail_closed", "fail_open"), OURS] | None = None
+    retry_budget: Annotated[RetryBudget | None, OURS] = None
 
     @classmethod
     def settle(cls, whole: dict[str, Any], given: Mapping[str, Any], algorithms: tuple[str, ...]) -> None:
@@ -174,10 +185,13 @@ class Upstream(Entity):
             whole["orderlist"] = None
 
     def document(self) -> dict[str, Any]:
-        """Every field; ``orderlist``, which only clients of 0.10 know, only where it is set."""
+        """Every field; those that clients of Kong 3 do not know only where they are set."""
         document = super().document()
-        if self.orderlist is None:
-            del document["orderlist"]
+        for name in ("orderlist", "on_all_unhealthy", "retry_budget"):
+            if document[name] is None:
+                del document[name]
+        if self.healthchecks.passive.recovery is None:
+            del document["healthchecks"]["passive"]["recovery"]
         return document
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from twisted_kong.model.checks import UNKNOWN, Between, Named, OneOf, refused_parts
+from twisted_kong.model.checks import UNKNOWN, Between, Named, OneOf, Told, refused_parts
 from twisted_kong.model.values import Array, Headers, Id, Integer, Number, Path, Port, Range, ServerName, Status
 
 
@@ -137,12 +137,35 @@ class PassiveUnhealthy(Record):
     http_statuses: Statuses = (429, 500, 503)
 
 
+OURS = Told("ours")
+"""Kong has no such field; it is told only where it is set."""
+
+
+class Recovery(Record):
+    """How a peer that the traffic has taken out comes back by itself.
+
+    ``interval`` seconds after it has fallen ill it gets one request on trial; each trial that fails doubles the time to
+    the next, up to ``limit`` seconds.
+    """
+
+    interval: Annotated[Number, Between(1, 65535)] = 5
+    limit: Annotated[Number, Between(1, 65535)] = 300
+
+
+class RetryBudget(Record):
+    """How many retries there may be: ``percent`` of the requests of the last ten seconds, but ``minimum`` at least."""
+
+    percent: Annotated[Number, Between(0, 100)] = 20
+    minimum: Annotated[Integer, Between(0, 65535)] = 10
+
+
 class PassiveChecks(Record):
     """What the traffic itself teaches."""
 
     type: Annotated[str, OneOf(*CHECKS)] = "http"
     healthy: PassiveHealthy = PassiveHealthy()
     unhealthy: PassiveUnhealthy = PassiveUnhealthy()
+    recovery: Annotated[Recovery | None, OURS] = None
 
 
 class HealthChecks(Record):

@@ -205,7 +205,7 @@ def _merged(model: type[BaseModel], document: Mapping[str, Any], data: Mapping[s
         inside = shape.record if shape and shape.kind == "record" else None
         if inside and value == []:
             continue  # an empty record, which says nothing
-        if inside and isinstance(value, Mapping) and isinstance(document[name], Mapping):
+        if inside and isinstance(value, Mapping) and isinstance(document.get(name), Mapping):
             value = _merged(inside, document[name], value)
         whole[name] = value
     return whole

@@ -356,7 +356,8 @@ class Exchange(Sending):
         self._release(Outcome("tcp" if failure == "malformed" else failure, error=reason))
         if peer not in self._tried:
             self._tried += (peer,)
-        if repeatable and self._attempts <= (DEFAULT_RETRIES if retries is None else retries):
+        allowed = repeatable and self._attempts <= (DEFAULT_RETRIES if retries is None else retries)
+        if allowed and self._balancer.may_retry():
             self._attempt()
         else:
             self.refuse(GatewayTimeout(reason) if failure == "timeout" else BadGateway(reason))

@@ -11,6 +11,7 @@ from twisted_kong.errors import Nobody, NoPeer, NoPeerLeft
 from twisted_kong.interfaces import IAlgorithm
 from twisted_kong.model.traffic import Outcome, Pick
 from twisted_kong.runtime.algorithms import guarded
+from twisted_kong.runtime.budget import Budget
 from twisted_kong.runtime.peers import Peer
 
 _FIRST_PICK = Pick()
@@ -51,6 +52,10 @@ class Balancer:
         """Where nobody is lent, who knows the reason: a word or two with dashes."""
         self.observe: Callable[[Peer, Outcome], None] | None = None
         """Who hears of outcomes that could change the health of a peer: failures, and statuses that are `telling`."""
+        self.budget: Budget | None = None
+        """How many retries there may be, None for any number."""
+        self.trials: Callable[[Peer], None] | None = None
+        """Who hears that a peer was lent that is `on_trial`."""
         self._weights: Sequence[tuple[Peer, int]] = ()
 
     @property
@@ -70,10 +75,22 @@ class Balancer:
 
     def refresh(self) -> None:
         """Look again at the weight and the health of every peer. Nothing happens where nothing changed."""
-        weights = [(peer, peer.weight) for peer in self.peers if peer.weight and (peer.healthy or not self.checked)]
+        weights = [
+            (peer, peer.weight)
+            for peer in self.peers
+            if peer.weight and (peer.healthy or peer.on_trial or not self.checked)
+        ]
         if weights != self._weights:
             self._weights = weights
             self._algorithm.update([peer for peer, _ in weights])
+
+    def changed(self, peer: Peer) -> None:
+        """Look again at the weight and the health of one peer."""
+        self.refresh()
+
+    def may_retry(self) -> bool:
+        """Whether a request whose attempt has failed may have another one."""
+        return self.budget is None or self.budget.allows()
 
     def lease(self, tried: Collection[Peer] = (), key: bytes | None = None, *, again: bool = True) -> Lease | None:
         """A peer for the next attempt: one not in ``tried`` while there is any; None when there is no peer at all.
@@ -89,6 +106,10 @@ class Balancer:
             peer = self._algorithm.pick(Pick(key))
         if peer is None:
             return None
+        if not tried and self.budget is not None:
+            self.budget.request()
+        if self.trials is not None and peer.on_trial:  # type: ignore[attr-defined]  # as below
+            self.trials(peer)  # type: ignore[arg-type]
         peer.leases += 1  # type: ignore[attr-defined]  # what came out is what we put in: a Peer
         return Lease(self, peer)  # type: ignore[arg-type]
 

@@ -81,6 +81,12 @@ class PeerHealth:
         self.counters.reset(healthy)
         self._keep(Evidence(now, Source.PERSON, None, 0, 0, Outcome()), before)
 
+    def acquit(self, now: float, outcome: Outcome) -> None:
+        """A request on trial went well."""
+        before = self.counters.healthy
+        self.counters.reset(True)
+        self._keep(Evidence(now, Source.TRAFFIC, Counter.SUCCESS, 1, 1, outcome), before)
+
     def restore(self, state: State, counts: Mapping[Counter, int], transitions: tuple[Transition, ...]) -> None:
         """Be as it was known to be."""
         self.counters.restore(state, counts)

@@ -9,19 +9,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from twisted_kong.health.counters import Counter, Rules, active_rules, checked, passive_rules
 from twisted_kong.model.entities import Upstream
 from twisted_kong.model.traffic import Outcome
 from twisted_kong.runtime.balancer import Balancer
+from twisted_kong.runtime.budget import Budget
 from twisted_kong.runtime.health import Evidence, Source
 from twisted_kong.runtime.monitor import Monitor
 from twisted_kong.runtime.peers import Peer, Peers
 from twisted_kong.runtime.reports import available_enough
+from twisted_kong.runtime.trials import Trials
 
 log = Logger()
 
+_ANY_STATUS = frozenset(range(100, 1000))
 _STATES = {True: "HEALTHY", False: "UNHEALTHY"}
 
 
@@ -32,10 +36,18 @@ class Judge:
     """
 
     def __init__(
-        self, upstream: Upstream, peers: Peers, monitor: Monitor | None, now: Callable[[], float] = time.time
+        self,
+        upstream: Upstream,
+        peers: Peers,
+        monitor: Monitor | None,
+        clock: IReactorTime,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self._now = now
         self._peers = peers
+        self._clock = clock
+        self._trials = Trials(clock, self._try)
+        self._on_trial: set[Peer] = set()
         self._probes = None if monitor is None else monitor.open(self._probed)
         self._balancer: Balancer
         self._upstream = upstream
@@ -44,6 +56,7 @@ class Judge:
         self._weights: dict[Peer, int] = {}
         self._total = 0
         self._available = 0
+        self._enough = True
 
     def update(self, upstream: Upstream, balancer: Balancer, peers: Sequence[Peer], names: Container[str] = ()) -> None:
         """From now on ``upstream`` has these peers, and ``balancer`` lends them.
@@ -62,13 +75,32 @@ class Judge:
                     self._peers.left(peer)
         balancer.observe = self._attempted if is_checked and self._passive.limits else None
         self._weigh(peers if is_checked else ())
+        self._set_extras(upstream, balancer)
         balancer.update(peers, checked=is_checked)
         self._settle_whole()
         if self._probes is not None:
             self._probes.update(upstream, peers)
 
+    def _set_extras(self, upstream: Upstream, balancer: Balancer) -> None:
+        """What Kong does not know."""
+        budget = upstream.retry_budget
+        if budget is None:
+            balancer.budget = None
+        elif balancer.budget is None or balancer.budget.settings != budget:
+            balancer.budget = Budget(budget, self._clock.seconds)
+        self._trials.settings = upstream.healthchecks.passive.recovery if self._weights else None
+        self._trials.keep(self._weights)
+        self._on_trial &= self._weights.keys()
+        if self._trials.settings is not None:
+            for peer in self._weights:
+                if not peer.healthy and peer not in self._trials and _by_traffic(peer):
+                    self._trials.fell_ill(peer)
+        balancer.trials = self._trial_begun if self._trials.settings is not None else None
+
     def close(self) -> None:
         """The upstream is configured no more: nobody is probed any longer."""
+        self._trials.settings = None
+        self._trials.keep({})
         if self._probes is not None:
             self._probes.close()
 
@@ -104,7 +136,10 @@ class Judge:
         self._learn(peer, Source.PROBE, self._active, outcome)
 
     def _attempted(self, peer: Peer, outcome: Outcome) -> None:
-        self._learn(peer, Source.TRAFFIC, self._passive, outcome)
+        if peer in self._on_trial and not peer.healthy:
+            self._decide(peer, outcome)
+        else:
+            self._learn(peer, Source.TRAFFIC, self._passive, outcome)
 
     def _learn(self, peer: Peer, source: Source, rules: Rules, outcome: Outcome) -> None:
         counter = rules.judge(outcome)
@@ -115,6 +150,35 @@ class Judge:
         if found is not None:
             self._log(peer, counter, found)
             self._settle(peer, before)
+
+    # -- trials ------------------------------------------------------------------------------------------------
+
+    def _try(self, peer: Peer) -> None:
+        """The next request is the trial of ``peer``."""
+        if peer in self._weights and not peer.healthy:
+            peer.on_trial = True
+            self._balancer.changed(peer)
+            self._settle_whole()
+
+    def _trial_begun(self, peer: Peer) -> None:
+        """A request has been sent to ``peer``, which gets no other until that one has ended."""
+        peer.on_trial = False
+        self._on_trial.add(peer)
+        peer.telling = _ANY_STATUS
+        self._trials.undecided(peer)
+        self._balancer.changed(peer)
+        self._settle_whole()
+
+    def _decide(self, peer: Peer, outcome: Outcome) -> None:
+        """The trial of ``peer`` has ended: one good answer acquits, a failure of any kind does not."""
+        self._on_trial.discard(peer)
+        counter = self._passive.judge(outcome)
+        if outcome.failure is None and counter in (None, Counter.SUCCESS):
+            peer.health.acquit(self._now(), outcome)
+            self._settle(peer, False)
+        else:
+            peer.telling = self._passive.telling[peer.health.counters.state]
+            self._trials.failed(peer)
 
     def _settle(self, peer: Peer, before: bool) -> None:
         """Something was counted of ``peer``; let everybody know who would act otherwise now."""
@@ -134,23 +198,35 @@ class Judge:
         )
         if peer not in self._weights:
             return  # it has left meanwhile
+        peer.on_trial = False
+        if healthy:
+            self._trials.recovered(peer)
+        elif _by_traffic(peer):
+            self._trials.fell_ill(peer)
         self._available += self._weights[peer] if healthy else -self._weights[peer]
         self._balancer.refresh()
         if self._settle_whole():
             log.warn(
                 "[healthchecks] balancer {name} reported health status changed to {state}",
                 name=self._upstream.name,
-                state=_STATES[self._balancer.open],
+                state=_STATES[self._enough],
             )
         if self._probes is not None:
             self._probes.moved(peer)
 
     def _settle_whole(self) -> bool:
         """Lend while enough weight is available, and only then. Whether that is news."""
-        before, balancer = self._balancer.open, self._balancer
-        threshold = self._upstream.healthchecks.threshold
-        balancer.open = not balancer.checked or available_enough(self._total, self._available, threshold)
-        return balancer.open is not before
+        balancer, settings = self._balancer, self._upstream.healthchecks
+        before = self._enough
+        is_checked = checked(settings)
+        self._enough = not is_checked or available_enough(self._total, self._available, settings.threshold)
+        lenient = not self._enough and self._upstream.on_all_unhealthy == "fail_open"
+        if balancer.checked is not (is_checked and not lenient):
+            balancer.checked = not balancer.checked
+            balancer.refresh()
+        trial = self._trials.settings is not None and any(peer.on_trial for peer in self._weights)
+        balancer.open = self._enough or lenient or trial
+        return self._enough is not before
 
     def _log(self, peer: Peer, counter: Counter, found: Evidence) -> None:
         log.warn(
@@ -162,6 +238,12 @@ class Judge:
             peer=_told(peer),
             error=f": {found.outcome.error}" if found.outcome.error else "",
         )
+
+
+def _by_traffic(peer: Peer) -> bool:
+    """Whether it is the traffic that made it what it is."""
+    transitions = peer.health.transitions
+    return transitions is not None and transitions[-1].source is Source.TRAFFIC
 
 
 def _told(peer: Peer) -> str:

@@ -37,7 +37,8 @@ class Peer:
     ``name`` is who it is to its clients, for Host and SNI: the host name of its target, that of its SRV record, or its
     address; ``authority`` is that as a Host, with the port unless that is 80. ``leases`` counts the attempts under way.
     Whoever is ``healthy`` no more gets no new ones where its upstream checks health at all. ``telling`` are the
-    statuses of answers that could change its health as it stands.
+    statuses of answers that could change its health as it stands. Whoever is ``on_trial`` gets one request all the
+    same.
     """
 
     __slots__ = (
@@ -50,6 +51,7 @@ class Peer:
         "key",
         "leases",
         "name",
+        "on_trial",
         "port",
         "resolved",
         "telling",
@@ -67,6 +69,7 @@ class Peer:
         self.identity: PeerKey | None = None
         self.health = PeerHealth()
         self.telling: frozenset[int] = frozenset()
+        self.on_trial = False
         self.name = ""
         self.authority = b""
         self.call(host if name is None else name)

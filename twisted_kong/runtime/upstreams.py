@@ -92,7 +92,7 @@ class LiveUpstream:
         self._make_algorithm = make_algorithm
         self._peers = peers
         self._names = names
-        self._judge = Judge(entity, peers, monitor)
+        self._judge = Judge(entity, peers, monitor, names.clock)
         self._used: dict[str, _Used] = {}
         self._unknown: set[str] = set()  # names in use that were never answered
         self._changed: set[str] = set()  # names whose records have changed

@@ -1,7 +1,7 @@
 """The checkers ``http`` and ``https``: one GET, of whose answer only the status is read.
 
 The protocol is our own and knows no more than that: a client that could read all of an answer costs several times
-the processor time (docs/decisions). A redirect is an answer like any other.
+the processor time (docs/decisions/0008-probes-by-a-protocol-of-our-own.md). A redirect is an answer like any other.
 """
 
 from __future__ import annotations
