@@ -29,7 +29,7 @@ from twisted_kong.model.values import is_id
 Document = dict[str, Any]
 
 
-OURS = ("on_all_unhealthy", "retry_budget")
+OURS = ("on_all_unhealthy", "retry_budget", "max_connections", "queue")
 
 
 @given(documents)

@@ -207,3 +207,84 @@ def test_budget_of_an_upstream() -> None:
     del data["retry_budget"]
     world.upstream(**data)
     assert world.balancer().may_retry()
+
+
+# -- bounds ----------------------------------------------------------------------------------------------------
+
+
+def waits(world: HealthWorld) -> Any:
+    """What a request has to wait for, None where it need not."""
+    before = world.balancer().before
+    return None if before is None else before()
+
+
+def test_bound() -> None:
+    """Nobody carries more than the bound; who has room again is lent again."""
+    world, _ = world_of(A, B, max_connections=2)
+    leases = [world.balancer().lease() for _ in range(5)]
+    assert sorted(lease.peer.address for lease in leases if lease) == [A, A, B, B]
+    assert leases[4] is None
+    assert leases[1] is not None
+    leases[1].release(WELL)
+    again = world.balancer().lease()
+    assert again is not None
+    assert again.peer is leases[1].peer
+
+
+def test_line() -> None:
+    """Requests wait in their order while nobody has room: as many as the line holds, for as long as they may."""
+    world, _ = world_of(A, max_connections=1, queue={"size": 2, "timeout": 3})
+    lease = world.balancer().lease()
+    assert lease is not None
+    served: list[str] = []
+    for name in ("first", "second", "third"):
+        waiting = waits(world)
+        waiting.addCallback(lambda _, name=name: served.append(name)).addErrback(
+            lambda failure, name=name: served.append(f"{name}: {failure.value.why}")
+        )
+    assert served == ["third: queue-full"]
+    lease.release(WELL)
+    assert served == ["third: queue-full", "first"]
+    world.run(3)
+    assert served[2:] == ["second: waited-too-long"]
+    assert waits(world) is None
+    assert not world.clock.getDelayedCalls()
+
+
+def test_cancelled() -> None:
+    """Who goes away while waiting leaves its place to others, and no timer."""
+    world, _ = world_of(A, max_connections=1, queue={"size": 1, "timeout": 3})
+    lease = world.balancer().lease()
+    assert lease is not None
+    gone = waits(world).addErrback(lambda _: None)
+    gone.cancel()
+    assert not world.clock.getDelayedCalls()
+    served: list[object] = []
+    waits(world).addCallback(served.append)
+    lease.release(WELL)
+    assert served == [None]
+
+
+def test_without_line() -> None:
+    """Without a line who finds no room is refused at once."""
+    world, _ = world_of(A, max_connections=1)
+    assert world.balancer().lease() is not None
+    failures: list[Any] = []
+    waits(world).addErrback(failures.append)
+    assert [failure.value.why for failure in failures] == ["queue-full"]
+
+
+def test_bound_lifted() -> None:
+    """When the bound goes everybody who waits may try; another change leaves bound and line alone."""
+    world, data = world_of(A, max_connections=1, queue={"timeout": 60})
+    assert world.balancer().lease() is not None
+    served: list[object] = []
+    for _ in range(2):
+        waits(world).addCallback(served.append)
+    world.upstream(**{**data, "slots": 50})
+    assert (served, world.balancer().lease()) == ([], None)
+    world.upstream(healthchecks=data["healthchecks"])
+    assert served == [None, None]
+    assert waits(world) is None
+    assert world.balancer().lease() is not None
+    assert not world.clock.getDelayedCalls()

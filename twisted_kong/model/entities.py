@@ -24,6 +24,7 @@ from twisted_kong.model.records import (
     Foreign,
     HealthChecks,
     Mentions,
+    Queue,
     Reference,
     RetryBudget,
     Timeouts,
@@ -177,6 +178,8 @@ class Upstream(Entity):
     orderlist: Array[Integer] | None = None
     on_all_unhealthy: Annotated[str, OneOf("fail_closed", "fail_open"), OURS] | None = None
     retry_budget: Annotated[RetryBudget | None, OURS] = None
+    max_connections: Annotated[Integer, Between(1, 65535), OURS] | None = None
+    queue: Annotated[Queue | None, OURS] = None
 
     @classmethod
     def settle(cls, whole: dict[str, Any], given: Mapping[str, Any], algorithms: tuple[str, ...]) -> None:
@@ -187,7 +190,7 @@ class Upstream(Entity):
     def document(self) -> dict[str, Any]:
         """Every field; those that clients of Kong 3 do not know only where they are set."""
         document = super().document()
-        for name in ("orderlist", "on_all_unhealthy", "retry_budget"):
+        for name in ("orderlist", "on_all_unhealthy", "retry_budget", "max_connections", "queue"):
             if document[name] is None:
                 del document[name]
         if self.healthchecks.passive.recovery is None:

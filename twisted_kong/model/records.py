@@ -159,6 +159,13 @@ class RetryBudget(Record):
     minimum: Annotated[Integer, Between(0, 65535)] = 10
 
 
+class Queue(Record):
+    """Where requests wait while every peer carries ``max_connections``: ``size`` of them, for ``timeout`` seconds."""
+
+    size: Annotated[Integer, Between(0, 65535)] = 100
+    timeout: Annotated[Number, Between(0, 65535)] = 1
+
+
 class PassiveChecks(Record):
     """What the traffic itself teaches."""
 

@@ -259,6 +259,12 @@ def _other_inputs(hash_on: str, *fallbacks: str) -> Rule:
     return When("hash_on", among(hash_on), "hash_fallback", among(*fallbacks))
 
 
+def wait_for_something(values: Values) -> Faults:
+    """Nobody waits in line where there is no bound."""
+    if values["queue"] is not None and values["max_connections"] is None:
+        yield "queue", "cannot set 'queue' without 'max_connections'"
+
+
 UPSTREAM_RULES: tuple[Rule, ...] = (
     *_named_input("header"),
     When("hash_on", among("cookie"), "hash_on_cookie", GIVEN),
@@ -274,6 +280,7 @@ UPSTREAM_RULES: tuple[Rule, ...] = (
     Distinct("hash_on_query_arg", "hash_fallback_query_arg"),
     Distinct("hash_on_uri_capture", "hash_fallback_uri_capture"),
     each_slot_once,
+    wait_for_something,
 )
 
 ALGORITHMS = ("consistent-hashing", "least-connections", "round-robin", "latency")

@@ -12,9 +12,13 @@ from twisted_kong.interfaces import IAlgorithm
 from twisted_kong.model.traffic import Outcome, Pick
 from twisted_kong.runtime.algorithms import guarded
 from twisted_kong.runtime.budget import Budget
+from twisted_kong.runtime.crowd import Crowd
 from twisted_kong.runtime.peers import Peer
 
 _FIRST_PICK = Pick()
+
+Before = Callable[[], Deferred[Any] | None]
+"""What a request calls before its first lease: it may have to wait."""
 
 
 class Lease:
@@ -56,6 +60,10 @@ class Balancer:
         """How many retries there may be, None for any number."""
         self.trials: Callable[[Peer], None] | None = None
         """Who hears that a peer was lent that is `on_trial`."""
+        self.crowd: Crowd | None = None
+        """What bounds the requests of a peer, if anything does."""
+        self._unknown: Before | None = None
+        self._crowded: Before | None = None
         self._weights: Sequence[tuple[Peer, int]] = ()
 
     @property
@@ -75,14 +83,29 @@ class Balancer:
 
     def refresh(self) -> None:
         """Look again at the weight and the health of every peer. Nothing happens where nothing changed."""
-        weights = [
-            (peer, peer.weight)
-            for peer in self.peers
-            if peer.weight and (peer.healthy or peer.on_trial or not self.checked)
-        ]
+        weights = [(peer, peer.weight) for peer in self.peers if peer.weight and self._may_be_lent(peer)]
         if weights != self._weights:
             self._weights = weights
             self._algorithm.update([peer for peer, _ in weights])
+
+    def _may_be_lent(self, peer: Peer) -> bool:
+        well = peer.healthy or peer.on_trial or not self.checked
+        return well and (self.crowd is None or peer.leases < self.crowd.limit)
+
+    @property
+    def lends(self) -> bool:
+        """Whether anybody could be lent right now."""
+        return bool(self._weights)
+
+    def unknown(self, wait: Before | None) -> None:
+        """Requests wait until peers are known, as ``wait`` says; None, and they need not."""
+        self._unknown = wait
+        self.before = wait or self._crowded
+
+    def crowded(self, wait: Before | None) -> None:
+        """Requests wait until there is room, as ``wait`` says; None, and they need not."""
+        self._crowded = wait
+        self.before = self._unknown or wait
 
     def changed(self, peer: Peer) -> None:
         """Look again at the weight and the health of one peer."""
@@ -111,6 +134,8 @@ class Balancer:
         if self.trials is not None and peer.on_trial:  # type: ignore[attr-defined]  # as below
             self.trials(peer)  # type: ignore[arg-type]
         peer.leases += 1  # type: ignore[attr-defined]  # what came out is what we put in: a Peer
+        if self.crowd is not None:
+            self.crowd.leased(peer)  # type: ignore[arg-type]
         return Lease(self, peer)  # type: ignore[arg-type]
 
     def nobody(self, *, retry: bool) -> Nobody:
@@ -124,3 +149,5 @@ class Balancer:
         observe = self.observe
         if observe is not None and (outcome.failure is not None or outcome.status in peer.telling):
             observe(peer, outcome)
+        if self.crowd is not None:
+            self.crowd.released(peer)

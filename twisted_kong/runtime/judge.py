@@ -14,9 +14,11 @@ from twisted.logger import Logger
 
 from twisted_kong.health.counters import Counter, Rules, active_rules, checked, passive_rules
 from twisted_kong.model.entities import Upstream
+from twisted_kong.model.records import Queue
 from twisted_kong.model.traffic import Outcome
 from twisted_kong.runtime.balancer import Balancer
 from twisted_kong.runtime.budget import Budget
+from twisted_kong.runtime.crowd import Crowd
 from twisted_kong.runtime.health import Evidence, Source
 from twisted_kong.runtime.monitor import Monitor
 from twisted_kong.runtime.peers import Peer, Peers
@@ -88,6 +90,7 @@ class Judge:
             balancer.budget = None
         elif balancer.budget is None or balancer.budget.settings != budget:
             balancer.budget = Budget(budget, self._clock.seconds)
+        self._bound(upstream, balancer)
         self._trials.settings = upstream.healthchecks.passive.recovery if self._weights else None
         self._trials.keep(self._weights)
         self._on_trial &= self._weights.keys()
@@ -96,6 +99,17 @@ class Judge:
                 if not peer.healthy and peer not in self._trials and _by_traffic(peer):
                     self._trials.fell_ill(peer)
         balancer.trials = self._trial_begun if self._trials.settings is not None else None
+
+    def _bound(self, upstream: Upstream, balancer: Balancer) -> None:
+        """Let peers carry as much as they may, and no more."""
+        limit, queue = upstream.max_connections, upstream.queue or Queue(size=0)
+        crowd = balancer.crowd
+        if crowd is not None and (crowd.limit, crowd.queue) == (limit, queue):
+            return
+        balancer.crowd = None if limit is None else Crowd(balancer, self._clock, limit, queue)
+        balancer.refresh()
+        if crowd is not None:
+            crowd.close()
 
     def close(self) -> None:
         """The upstream is configured no more: nobody is probed any longer."""

@@ -267,9 +267,9 @@ class LiveUpstream:
             self._moment.cancel()
             self._moment = None
         if self._unknown and (self._moment is not None or not any(peer.weight for peer in self.balancer.peers)):
-            self.balancer.before = self._wait
+            self.balancer.unknown(self._wait)
             return
-        self.balancer.before = None
+        self.balancer.unknown(None)
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             if not one.called:  # else it was cancelled
