@@ -8,13 +8,14 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived, StreamEnded
 from hypothesis import given
 from hypothesis import strategies as st
-from probing import InMemory, upstream
+from probing import upstream
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from twisted_kong.health.checkers.grpc import GrpcCheckerFactory, GrpcsCheckerFactory, judged
 from twisted_kong.model.entities import Upstream
 from twisted_kong.model.traffic import Outcome
+from twisted_kong.testing import ProbeInMemory
 
 OK = [("grpc-status", "0")]
 
@@ -24,7 +25,7 @@ class Server:
 
     def __init__(self, entity: Upstream | None = None, *, tls: bool = False) -> None:
         factory = GrpcsCheckerFactory() if tls else GrpcCheckerFactory()
-        self.probe = InMemory()
+        self.probe = ProbeInMemory()
         self.found: list[Outcome] = []
         _ = factory.build(entity or upstream()).check(self.probe).addCallback(self.found.append)
         self.http2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from probing import InMemory, upstream
+from probing import upstream
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Protocol
 from twisted.python.failure import Failure
@@ -18,11 +18,12 @@ from twisted_kong.health.checkers.tcp import TcpCheckerFactory
 from twisted_kong.interfaces import IProbe
 from twisted_kong.model.entities import Upstream
 from twisted_kong.model.traffic import Outcome
+from twisted_kong.testing import ProbeInMemory
 
 
 def sent(entity: Upstream, name: str = "a.test") -> list[bytes]:
     """The lines of the probe."""
-    probe = InMemory(name)
+    probe = ProbeInMemory(name)
     _ = HttpCheckerFactory().build(entity).check(probe)
     lines: list[bytes] = probe.transport.value().split(b"\r\n")
     return lines
@@ -30,7 +31,7 @@ def sent(entity: Upstream, name: str = "a.test") -> list[bytes]:
 
 def outcome(*pieces: bytes) -> Outcome | None:
     """What a probe makes of an answer that comes in these pieces, and then ends."""
-    probe = InMemory()
+    probe = ProbeInMemory()
     found: list[Outcome] = []
     _ = HttpCheckerFactory().build(upstream()).check(probe).addCallback(found.append)
     for piece in pieces:
@@ -42,7 +43,7 @@ def outcome(*pieces: bytes) -> Outcome | None:
 
 def test_doubles() -> None:
     """The probe used here is one."""
-    verifyObject(IProbe, InMemory())
+    verifyObject(IProbe, ProbeInMemory())
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_no_smuggling() -> None:
 )
 def test_https(sni: str | None, host_header: str | None, verify: bool, asked: Any) -> None:
     """``https`` asks the same under TLS: for ``https_sni``, else for the Host, else for the peer's name."""
-    probe = InMemory()
+    probe = ProbeInMemory()
     entity = upstream(host_header, https_sni=sni, https_verify_certificate=verify)
     _ = HttpsCheckerFactory().build(entity).check(probe)
     assert probe.tls == asked
@@ -126,7 +127,7 @@ def test_pieces(answer: bytes, data: st.DataObject) -> None:
 
 def test_tcp() -> None:
     """``tcp`` asks for nothing but the connection."""
-    probe = InMemory()
+    probe = ProbeInMemory()
     found: list[Outcome] = []
     _ = TcpCheckerFactory().build(upstream()).check(probe).addCallback(found.append)
     assert found == [Outcome()]
