@@ -7,7 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 from cryptography import x509
-from OpenSSL import SSL, crypto
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import CertificateOptions, optionsForClientTLS, platformTrust
 from twisted.protocols.tls import TLSMemoryBIOProtocol
@@ -40,8 +41,8 @@ def _creator(
     """Contexts take milliseconds to make; these are kept."""
     options: dict[str, Any] = {}
     if identity is not None:
-        chain = [crypto.X509.from_cryptography(one) for one in x509.load_pem_x509_certificates(identity[0].encode())]
-        key = crypto.load_privatekey(crypto.FILETYPE_PEM, identity[1].encode())
+        chain = x509.load_pem_x509_certificates(identity[0].encode())
+        key = load_pem_private_key(identity[1].encode(), None)
         options = {"privateKey": key, "certificate": chain[0], "extraCertChain": chain[1:]}
     if verify:
         made: IOpenSSLClientConnectionCreator = optionsForClientTLS(
