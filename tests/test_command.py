@@ -166,7 +166,7 @@ def test_check(desk: Desk) -> None:
 
 def test_health(desk: Desk, gateway: Gateway) -> None:
     """The gateway is healthy while its Admin API answers."""
-    assert desk.done("health", "--conf", "kong.conf") == f"the gateway is healthy at {desk.where / 'run'}\n"
+    assert desk.done("health", "--conf", "kong.conf") == f"the gateway is healthy at unix:{desk.socket}\n"
     gateway.stop()
     assert desk.refused("health", "--conf", "kong.conf").startswith(
         f"the Admin API does not answer at unix:{desk.socket}: "

@@ -308,7 +308,7 @@ def health(options: argparse.Namespace) -> None:
     """Whether the Admin API answers."""
     settings = settings_of(options)
     ask(settings, "/status")
-    say(f"the gateway is healthy at {settings.prefix}")
+    say(f"the gateway is healthy at {admin_address(settings)}")
 
 
 def version(options: argparse.Namespace) -> None:
@@ -339,7 +339,7 @@ def ask(settings: Settings, path: str) -> Any:
 
     :raise StartupError: it does not, or not as it should.
     """
-    where = ", ".join(map(str, settings.admin_listen)) or "off"
+    where = admin_address(settings)
     connection = next(filter(None, map(connection_to, settings.admin_listen)), None)
     if connection is None:
         raise StartupError(
@@ -356,6 +356,11 @@ def ask(settings: Settings, path: str) -> Any:
     finally:
         connection.close()
     raise StartupError(f"the Admin API at {where} answers GET {path} with {answer.status}")
+
+
+def admin_address(settings: Settings) -> str:
+    """Where the Admin API listens, as the settings say it."""
+    return ", ".join(map(str, settings.admin_listen)) or "off"
 
 
 def connection_to(listener: Listener) -> http.client.HTTPConnection | None:

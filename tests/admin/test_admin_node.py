@@ -45,6 +45,7 @@ def test_configuration() -> None:
     assert (told["trusted_ips"], told["port_maps"], told["headers"]) == (["10.0.0.0/8", "unix:"], {"8000": 80}, [])
     assert (told["prefix"], told["nginx_http_charset"], told["log_level"]) == ("/p", "UTF-8", "notice")
     assert (told["database"], told["role"]) == ("sqlite", "traditional")
+    assert told["proxy_access_log"] == "logs/access.log combined"
     assert (told["plugins"], told["loaded_plugins"]) == (["key-auth"], {"key-auth": True})
     assert told["router_flavor"] == "traditional_compatible"
     assert not any(isinstance(value, float) for value in told.values())

@@ -136,6 +136,8 @@ class AdminSite(Site):
     the pages that may read answers, or all where there are none.
     """
 
+    noisy = False  # that it listens is logged with the port
+
     def __init__(
         self,
         root: IResource,

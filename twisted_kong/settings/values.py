@@ -64,6 +64,9 @@ class LogFile:
     path: Path
     format: str
 
+    def __str__(self) -> str:
+        return f"{self.path} {self.format}"
+
 
 LOG_FORMATS = ("combined", "json")
 
