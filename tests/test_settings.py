@@ -67,11 +67,11 @@ def test_nothing_given_is_all_defaults() -> None:
 
 
 def test_defaults() -> None:
-    """The defaults are Kong's, but for the database, the prefix and TLS."""
+    """The defaults are Kong's, but for the database, the prefix and HTTP/2 of the Admin API."""
     settings = Settings()
     assert settings.prefix == Path.cwd() / ".run"
-    assert settings.proxy_listen == (Listener("0.0.0.0", 8000),)
-    assert settings.admin_listen == (Listener("127.0.0.1", 8001),)
+    assert settings.proxy_listen == (Listener("0.0.0.0", 8000), Listener("0.0.0.0", 8443, ssl=True, http2=True))
+    assert settings.admin_listen == (Listener("127.0.0.1", 8001), Listener("127.0.0.1", 8444, ssl=True))
     assert (settings.database, settings.router_flavor) == ("sqlite", "traditional_compatible")
     assert settings.headers == {
         "Via",
@@ -322,15 +322,13 @@ def test_listeners_survive_being_written(found: tuple[Listener, ...]) -> None:
 @pytest.mark.parametrize(
     ("name", "flag"),
     [
-        ("proxy_listen", "ssl"),
         ("proxy_listen", "proxy_protocol"),
-        ("admin_listen", "ssl"),
         ("admin_listen", "http2"),
         ("admin_listen", "proxy_protocol"),
     ],
 )
 def test_what_is_not_served_yet_is_refused(name: str, flag: str) -> None:
-    """No plain HTTP is served where TLS, HTTP/2 or the PROXY protocol was asked for."""
+    """No HTTP/1 is served where HTTP/2 or the PROXY protocol was asked for."""
     assert refusal(name, f"127.0.0.1:1, 127.0.0.1:2 {flag}") == (
         f"--{name.replace('_', '-')}: expected a listener without {flag}, got '127.0.0.1:2 {flag}': "
         "it is not supported yet by this version"

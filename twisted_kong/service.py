@@ -12,7 +12,6 @@ import gc
 import os
 import select
 import signal
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -24,29 +23,27 @@ from typing import Any, TypeVar
 from prometheus_client import CollectorRegistry, ProcessCollector
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
-from twisted.internet.tcp import makeBinding
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python import usage
-from twisted.python.failure import Failure
 
 from twisted_kong import VERSION
 from twisted_kong.admin.node import Node
 from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.site import make_admin_site, make_status_site
+from twisted_kong.certified import over_tls, server_names
 from twisted_kong.errors import StartupError
 from twisted_kong.interfaces import IConfigStore
+from twisted_kong.listening import at_once, listen
 from twisted_kong.model.changes import Change
 from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import EMPTY
 from twisted_kong.prefix import PrefixLock, make_prefix, node_id
 from twisted_kong.proxy.core import ProxyCore
+from twisted_kong.proxy.listeners import Door
 from twisted_kong.proxy.recording import Recorder
-from twisted_kong.proxy.server import ProxyListener
 from twisted_kong.registry import Registry
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
@@ -55,7 +52,7 @@ from twisted_kong.runtime.monitor import Monitor
 from twisted_kong.runtime.names import Names, make_names
 from twisted_kong.runtime.probetls import ProbeTls
 from twisted_kong.runtime.resolvers import make_resolver
-from twisted_kong.settings import Listener, Settings, load
+from twisted_kong.settings import Settings, load
 from twisted_kong.store.declarative import NOTHING_LOADED, Loader, text_of
 from twisted_kong.store.memory import MemoryStore
 from twisted_kong.systemd import Supervisor
@@ -173,7 +170,7 @@ class GatewayService(Service):
         self._core: ProxyCore
         self._names: Names
         self._admin: AdminSite
-        self._listeners: list[ProxyListener] = []
+        self._doors: list[Door] = []
         self._ports: list[IListeningPort] = []
         self._status_ports: list[IListeningPort] = []
 
@@ -237,15 +234,20 @@ class GatewayService(Service):
         signal.signal(signal.SIGUSR1, self._rotated)
         signal.signal(signal.SIGQUIT, self._quit)
         self._terminal = self._before != signal.SIG_IGN and has_terminal()
+        shown = server_names(gateway, settings)
         for listener in settings.proxy_listen:
-            proxy = ProxyListener(self._core, settings, http2=listener.http2)
-            self._listeners.append(proxy)
-            self._ports.append(listen(reactor, listener, proxy, "proxy_listen"))
+            door = Door(self._core, settings, listener, shown)
+            self._doors.append(door)
+            self._ports.append(listen(reactor, listener, door.factory, "proxy_listen"))
+        secured = over_tls(self._admin, settings.admin_listen, settings)
         for listener in settings.admin_listen:
-            self._ports.append(listen(reactor, listener, self._admin, "admin_listen"))
+            self._ports.append(listen(reactor, listener, secured if listener.ssl else self._admin, "admin_listen"))
         if settings.status_listen:
             status = make_status_site(node, reactor)
-            self._status_ports = [listen(reactor, each, status, "status_listen") for each in settings.status_listen]
+            secured = over_tls(status, settings.status_listen, settings)
+            for listener in settings.status_listen:
+                port = listen(reactor, listener, secured if listener.ssl else status, "status_listen")
+                self._status_ports.append(port)
         gc.collect()
         gc.freeze()  # a collection that walks the whole configuration stops all traffic meanwhile
         self._unready = None
@@ -256,8 +258,8 @@ class GatewayService(Service):
 
     def _connections(self) -> Mapping[str, int]:
         """The counters of ``GET /status``."""
-        active = sum(len(listener.connections) for listener in self._listeners)
-        accepted = self._admin.accepted + sum(listener.accepted for listener in self._listeners)
+        active = sum(len(door.proxy.connections) for door in self._doors)
+        accepted = self._admin.accepted + sum(door.proxy.accepted for door in self._doors)
         busy = self._core.exchanges
         return {
             "connections_active": active,
@@ -325,20 +327,20 @@ class GatewayService(Service):
         await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in self._ports])
         self._monitor.close()
         self._health_file.close()
-        for listener in self._listeners:
-            listener.drain()
-        await self._until(lambda: not any(each.connections for each in self._listeners), LAST_CALL)
-        for listener in self._listeners:
-            listener.close_idle()
+        for door in self._doors:
+            door.proxy.drain()
+        await self._until(lambda: not any(each.proxy.connections for each in self._doors), LAST_CALL)
+        for door in self._doors:
+            door.close_idle()
         await self._until(
-            lambda: not self._core.exchanges and not any(each.busy() for each in self._listeners),
+            lambda: not self._core.exchanges and not any(each.proxy.busy() for each in self._doors),
             self._settings.nginx_main_worker_shutdown_timeout,
         )
         await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in self._status_ports])
         if self._core.exchanges:
             log.warn("{count} requests were cut off", count=self._core.exchanges)
-        for listener in self._listeners:
-            listener.abort()
+        for door in self._doors:
+            door.proxy.abort()
         self._core.close()
         self._names.close()
         await self._store.close()
@@ -407,44 +409,3 @@ async def load_declared(loader: Loader, settings: Settings) -> None:
         await loader.load_named(text_of(settings.declarative_config), path, path)
     elif settings.declarative_config_string is not None:
         await loader.load_named(settings.declarative_config_string, None, "declarative_config_string")
-
-
-def listen(reactor: Any, listener: Listener, factory: IProtocolFactory, setting: str) -> IListeningPort:
-    """Listen where ``listener`` says."""
-    try:
-        if listener.endpoint is not None:
-            # a server's endpoints listen at once; the Deferred is for the client's
-            listening: Deferred[IListeningPort] = serverFromString(reactor, listener.endpoint).listen(factory)
-            return at_once(listening)
-        if ":" in listener.host:
-            return listen_on_ipv6(reactor, listener, factory)
-        binding = makeBinding(listener.host, listener.port, reuseAddress=True, reusePort=listener.reuseport)
-        port: IListeningPort = reactor.listenTCP(binding, factory, listener.backlog)
-        return port
-    except (CannotListenError, ValueError, OSError) as error:
-        raise StartupError(f"{setting}: cannot listen on {listener}: {error}") from None
-
-
-def listen_on_ipv6(reactor: Any, listener: Listener, factory: IProtocolFactory) -> IListeningPort:
-    """Listen on an IPv6 address for IPv6 alone, as nginx does, so that ``0.0.0.0`` and ``[::]`` may share a port."""
-    with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        if listener.reuseport:
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        listening.bind((listener.host, listener.port))
-        listening.listen(listener.backlog)
-        listening.setblocking(False)
-        port: IListeningPort = reactor.adoptStreamPort(listening.fileno(), socket.AF_INET6, factory)
-        return port
-
-
-def at_once(deferred: Deferred[T]) -> T:
-    """The result of what waits for nobody."""
-    found: list[T | Failure] = []
-    _ = deferred.addBoth(found.append)
-    if not found:
-        raise StartupError("cannot wait for anything before the reactor runs")
-    if isinstance(found[0], Failure):
-        found[0].raiseException()
-    return found[0]

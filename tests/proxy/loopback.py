@@ -15,7 +15,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.base import BaseConnector
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionRefusedError
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.python.failure import Failure
@@ -100,6 +100,13 @@ class Line:
         self._arriving.append(ConnectionDone())
         self._arrive()
 
+    def half_close(self) -> None:
+        """Say no more, once everything sent has been read; to a protocol that knows no such thing, close."""
+        if IHalfCloseableProtocol.providedBy(self._protocol):
+            self._protocol.readConnectionLost()
+        else:
+            self.close()
+
     def reset(self) -> None:
         """Break the connection, whatever is on its way."""
         self._arriving.clear()
@@ -129,6 +136,15 @@ class Line:
     def aborted(self) -> bool:
         """Whether the connection is no more, and the other end has been told so rudely."""
         return self.lost is not None and not self.closed
+
+    @property
+    def protocol(self) -> Any:
+        """The gateway's protocol."""
+        return self._protocol
+
+    @protocol.setter
+    def protocol(self, protocol: Any) -> None:
+        self._protocol = protocol
 
     # -- the transport -----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Annotated, Any
 
 from cryptography import x509
@@ -101,6 +102,12 @@ class Certificate(Entity):
     cert_alt: Pem | None = None
     key_alt: KeyPem | None = None
 
+    @cached_property
+    def expires(self) -> float:
+        """When it ceases to hold, in seconds since 1970: the first to do so of all in its chains."""
+        chains = [self.cert] if self.cert_alt is None else [self.cert, self.cert_alt]
+        return min(one.not_valid_after_utc.timestamp() for chain in chains for one in _chain(chain))
+
 
 class Sni(Entity):
     """A name that clients ask for in the TLS handshake, and the certificate it is answered with."""
@@ -139,6 +146,11 @@ class CaCertificate(Entity):
 
     cert: Pem
     cert_digest: String | None = None
+
+    @cached_property
+    def expires(self) -> float:
+        """When it ceases to hold, in seconds since 1970."""
+        return _chain(self.cert)[0].not_valid_after_utc.timestamp()
 
     @classmethod
     def settle(cls, whole: dict[str, Any], given: Mapping[str, Any], algorithms: tuple[str, ...]) -> None:

@@ -110,6 +110,11 @@ class Service(Entity):
         expand_url(whole, given)
 
     @cached_property
+    def attempts(self) -> int:
+        """How often a request may be tried: once more than ``retries``, of which null is five, the default."""
+        return 6 if self.retries is None else self.retries + 1
+
+    @cached_property
     def timeouts(self) -> Timeouts:
         """The three timeouts in seconds; null is a minute, the default."""
         return Timeouts(*((ms or 60000) / 1000 for ms in (self.connect_timeout, self.write_timeout, self.read_timeout)))

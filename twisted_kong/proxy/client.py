@@ -50,6 +50,9 @@ class Attempt(Protocol):
     def trailed(self, lines: bytes) -> None:
         """Trailers to be passed on; what ends the body is still to be told."""
 
+    def switched(self, head: ResponseHead, rest: bytes) -> None:
+        """The peer speaks WebSocket from now on, beginning with ``rest``; the connection is the attempt's to use."""
+
     def failed(self, failure: str, reason: str) -> None:
         """The answer will not be completed: ``"tcp"``, ``"timeout"`` or ``"malformed"``, and why in words.
 
@@ -74,6 +77,7 @@ class UpstreamConnection(Wire):
         self._attempt: Attempt | None = attempt
         self._head_only = False
         self._uploading = False
+        self._upgrading = False
         self._buffer = b""
         self._body: Body | None = None
         self._reusable = False
@@ -83,11 +87,16 @@ class UpstreamConnection(Wire):
 
     def begin(self, attempt: Attempt, method: bytes, timeouts: Timeouts) -> None:
         """Work for ``attempt`` until its answer ends; ``timeouts`` bound the pauses between operations."""
+        self._upgrading = False
         self._attempt = attempt
         self._head_only = method == b"HEAD"
         self._timeouts = timeouts
         self._uploading = True
         self.requests += 1
+
+    def expect_switch(self) -> None:
+        """The peer is going to be asked to speak WebSocket, and may."""
+        self._upgrading = True
 
     def upload(self, data: bytes, ended: bool) -> None:
         """Send a piece of the request; ``ended`` says that it is the last."""
@@ -160,12 +169,20 @@ class UpstreamConnection(Wire):
                 if head.status >= 200:
                     break
                 if head.status == 101:
-                    raise BadGateway("status 101 that nobody asked for")
+                    self._switch(head, data)
+                    return
         except BadGateway as error:
             self._fail("malformed", str(error))
             return
         self._buffer = b""
         self._begin_body(head, data)
+
+    def _switch(self, head: ResponseHead, rest: bytes) -> None:
+        if not self._upgrading or (head.meaning.value(b"upgrade") or b"").lower() != b"websocket":
+            raise BadGateway("status 101 that nobody asked for")
+        attempt, self._attempt = self._attempt, None
+        assert attempt is not None
+        attempt.switched(head, rest)
 
     def _split_head(self, data: bytes) -> tuple[ResponseHead, bytes] | None:
         """The head at the beginning of ``data``, and what follows it; None while it is not complete.

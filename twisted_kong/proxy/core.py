@@ -15,6 +15,7 @@ from twisted_kong.proxy.headers import RequestHead, RequestParser, ResponseParse
 from twisted_kong.proxy.http2.framed import Shared
 from twisted_kong.proxy.http2.heads import RequestHeads
 from twisted_kong.proxy.http2.pool import StreamPool
+from twisted_kong.proxy.outgoing import Outgoing
 from twisted_kong.proxy.pool import Pool
 from twisted_kong.proxy.recording import Recorder
 from twisted_kong.runtime.gateway import Gateway
@@ -22,6 +23,7 @@ from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Settings
 from twisted_kong.tasks import Deadlines
 from twisted_kong.telemetry.traffic import Traffic
+from twisted_kong.tls import client_defaults
 
 if TYPE_CHECKING:
     from twisted_kong.routing.candidates import CompiledRoute
@@ -69,6 +71,7 @@ class ProxyCore:
             max_requests=settings.upstream_keepalive_max_requests,
             idle=settings.upstream_keepalive_idle_timeout or None,
         )
+        self.outgoing = Outgoing(gateway, client_defaults(settings))
         self.tokens = ResponseTokens(settings.headers)
         self.tell_request_id = bool(settings.headers_upstream)
         self.trust = Trust(
@@ -105,9 +108,9 @@ class ProxyCore:
         """
         router = self.gateway.router
         https = client.scheme == b"https"
-        match = router.recall(head.method, head.host, head.path, https)
+        match = router.recall(head.method, head.host, head.path, https, client.sni)
         if match is None:
-            match = router.match(head.method, head.host, head.path, head.values, https)
+            match = router.match(head.method, head.host, head.path, head.values, https, client.sni)
             if match is None:
                 raise NoRoute
         return match

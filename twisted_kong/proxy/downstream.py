@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from twisted_kong.proxy.wire import Wire
+
 
 class Downstream(Protocol):
     """Where an exchange's answer goes. It calls ``client_gone`` and ``drained`` of the exchange."""
 
     congested: bool
+    switching: bool
+    """Whether it can `switch`."""
 
     def expect_body(self) -> None:
         """The body is wanted: ``body_received`` is to be called with its pieces, then ``body_ended``."""
@@ -24,6 +28,10 @@ class Downstream(Protocol):
 
     def answer_trailers(self, lines: bytes) -> None:
         """These lines follow the content; told before its last piece. Passed on where the client can take them."""
+
+    def switch(self, lines: bytes) -> tuple[Wire, bytes]:
+        """Answer 101 with these header lines; the connection, to be used as one likes, and what has come on it since
+        the request."""
 
     def close_after(self) -> None:
         """The connection ends with this answer."""

@@ -30,12 +30,14 @@ from twisted_kong.errors import (
 )
 from twisted_kong.model.entities import Consumer, Service
 from twisted_kong.model.traffic import Outcome
-from twisted_kong.proxy.client import Dial
+from twisted_kong.proxy.client import UpstreamConnection
+from twisted_kong.proxy.dialling import Key, dial
 from twisted_kong.proxy.downstream import Downstream
-from twisted_kong.proxy.forwarding import Client, forwarded
+from twisted_kong.proxy.forwarding import Client, asks_for_websocket, forwarded, server_name
 from twisted_kong.proxy.headers import RequestHead, ResponseHead, has_date
 from twisted_kong.proxy.lookups import Lookups, told
 from twisted_kong.proxy.sending import Connection, Sending
+from twisted_kong.proxy.tunnel import Tunnel
 from twisted_kong.proxy.upload import Upload
 from twisted_kong.runtime.balancer import Balancer, Lease
 from twisted_kong.runtime.peers import Peer
@@ -53,9 +55,6 @@ NOT_REPEATABLE = frozenset([b"POST", b"PATCH", b"LOCK"])
 CLIENT_GONE = 499
 """The status of a request whose client did not wait for an answer (nginx's)."""
 
-DEFAULT_RETRIES = 5
-"""Where a service's ``retries`` is null."""
-
 
 class Exchange(Sending):
     """One request; see the module.
@@ -68,14 +67,11 @@ class Exchange(Sending):
         "_balancer",
         "_began",
         "_connecting",
-        "_ended",
         "_failures",
-        "_held",
         "_latency",
         "_lease",
         "_lookups",
         "_picked",
-        "_received",
         "_sent",
         "_service",
         "_status",
@@ -103,10 +99,7 @@ class Exchange(Sending):
         self._lease: Lease | None = None
         self._connecting: IConnector | Deferred[Any] | Waiting | None = None
         self._lookups: Lookups | None = None
-        self._held = b""
-        self._received = 0
         self._sent = 0  # bytes of the answer's body
-        self._ended = False
 
     # -- the request -------------------------------------------------------------------------------------------
 
@@ -126,13 +119,15 @@ class Exchange(Sending):
             if service is None:
                 raise NoService
             if service.protocol != "http":
-                self._speak(service.protocol)
+                self._speak(service)
             if head.meaning.length is not None:
                 core.check_body_size(head.meaning.length)
         except ProxyError as error:
             self.refuse(error)
             return
         self._service = service
+        if head.meaning.websocket and self._call is None and self.downstream.switching:
+            self._upgrading = asks_for_websocket(head)
         self._forwarded = forwarded(head, self.client, match.prefix)
         if self._body_ended:
             self._begin()
@@ -143,40 +138,6 @@ class Exchange(Sending):
             self.downstream.expect_body()
             self.downstream.hold_body(True)
             self._begin()
-
-    def body_received(self, content: bytes) -> None:
-        """A piece of the body."""
-        if self._ended:
-            return
-        self._received += len(content)
-        try:
-            self.core.check_body_size(self._received)
-            if self._upload is not None:
-                self._upload.write(content)
-                return
-        except ProxyError as error:
-            self.refuse(error)
-            return
-        except OSError as error:
-            log.error("a request body cannot be kept: {reason}", reason=str(error))
-            self.refuse(ProxyError(str(error)))
-            return
-        if self._connection is not None:
-            self._send_content(self._connection, content)
-        else:
-            self._held += content  # what came along with the head; the client is held until there is a connection
-
-    def body_ended(self) -> None:
-        """The body is complete."""
-        self._body_ended = True
-        if self._ended:
-            return
-        if self._upload is not None:
-            self._begin()
-        else:
-            self.downstream.hold_body(False)  # there is nothing left to hold, and it may leave
-            if self._connection is not None:
-                self._send_content(self._connection, b"")
 
     def client_gone(self) -> None:
         """Nobody waits for the answer any more."""
@@ -258,12 +219,14 @@ class Exchange(Sending):
         if self._call is not None:
             self._connecting = self._call.open(key, self, self._service.timeouts.connect) or self._connecting
             return
-        connection = None if fresh else core.pool.take(key)
+        whole: Key = key
+        if self._terms is not None:
+            whole = *key, server_name(self._host()), self._terms
+        connection = None if fresh else core.pool.take(whole)
         if connection is not None:
             self.connected(connection)
         else:
-            dial = Dial(key, core.pool, core.deadlines, core.response_parser, self)
-            self._connecting = core.reactor.connectTCP(key[0], key[1], dial, self._service.timeouts.connect)
+            self._connecting = dial(core, whole, self, self._service.timeouts.connect)
 
     def not_connected(self, reason: Failure) -> None:
         self._connecting = None
@@ -275,6 +238,8 @@ class Exchange(Sending):
         self._connecting = None
         self._connection = connection
         connection.begin(self, self.head.method, self._service.timeouts)
+        if self._upgrading and isinstance(connection, UpstreamConnection):
+            connection.expect_switch()
         if self._upload is not None:
             self._content_sent = 0
             self._send_upload(connection, self._upload, self._request_head())
@@ -286,16 +251,21 @@ class Exchange(Sending):
 
     # -- the answer --------------------------------------------------------------------------------------------
 
-    def answered(self, head: ResponseHead, content: bytes, ended: bool) -> None:
+    def _heard(self, head: ResponseHead) -> bytes:
+        """The answer has begun: its header lines for the client."""
         core = self.core
         self._status = head.status
-        self._sent = len(content)
         now = core.seconds()
         self._latency = latency = now - self._picked
         lines = head.passing if has_date(head.passing) else head.passing + core.date_line(now)
         lines += core.tokens.proxied(head, self.request_id, latency, self._picked - self.started, self.client.http2)
         if core.debug_allowed and self.match is not None:
             lines += core.debug_lines(self.head, self.match)
+        return lines
+
+    def answered(self, head: ResponseHead, content: bytes, ended: bool) -> None:
+        lines = self._heard(head)
+        self._sent = len(content)
         if ended:
             self._complete()
         downstream = self.downstream
@@ -310,6 +280,17 @@ class Exchange(Sending):
         self.downstream.answer_more(content, ended)
         if self.downstream.congested and self._connection is not None:
             self._connection.pause()
+
+    def switched(self, head: ResponseHead, rest: bytes) -> None:
+        peer, self._connection = self._connection, None
+        assert isinstance(peer, UpstreamConnection)
+        client, early = self.downstream.switch(self._heard(head))
+        Tunnel(client, peer, self._service.timeouts, self.core.deadlines, self._tunnel_over).start(early, rest)
+
+    def _tunnel_over(self, received: int, sent: int) -> None:
+        """The client's connection is no more, after so many bytes either way."""
+        self._received, self._sent = received, sent
+        self._complete()
 
     def _complete(self) -> None:
         self._connection = None
@@ -351,13 +332,11 @@ class Exchange(Sending):
     def _attempt_failed(self, failure: str, reason: str, *, repeatable: bool) -> None:
         """The attempt is over without an answer: make another, or tell the client."""
         peer = self._peer
-        retries = self._service.retries
         self._log_failure(f"failed: {reason}", failure)
         self._release(Outcome("tcp" if failure == "malformed" else failure, error=reason))
         if peer not in self._tried:
             self._tried += (peer,)
-        allowed = repeatable and self._attempts <= (DEFAULT_RETRIES if retries is None else retries)
-        if allowed and self._balancer.may_retry():
+        if repeatable and self._attempts < self._service.attempts and self._balancer.may_retry():
             self._attempt()
         else:
             self.refuse(GatewayTimeout(reason) if failure == "timeout" else BadGateway(reason))

@@ -175,10 +175,11 @@ class RequestMeaning(Meaning):
     """The same of a request.
 
     ``host`` is the authority, empty in an HTTP/1.0 request without one, ``hostname`` that without its port;
-    ``has_body`` says that a body follows, ``claims`` that the client says something about itself or its way here.
+    ``has_body`` says that a body follows, ``claims`` that the client says something about itself or its way here,
+    ``websocket`` that it wants to go on as WebSocket.
     """
 
-    __slots__ = ("claims", "has_body", "host", "hostname")
+    __slots__ = ("claims", "has_body", "host", "hostname", "websocket")
 
     def __init__(self, special: Iterable[Special], minor: int, refuse: Callable[[str], ProxyError]) -> None:
         super().__init__(special, minor, refuse)
@@ -188,6 +189,9 @@ class RequestMeaning(Meaning):
         self.host = hosts[0] if hosts else b""
         self.hostname = split_port(self.host)[0]
         self.has_body = self.chunked or bool(self.length)
+        self.websocket = (
+            minor == 1 and b"upgrade" in self.dropped and (self.value(b"upgrade") or b"").lower() == b"websocket"
+        )
         self.claims = not _CLAIMS.isdisjoint(self.values)
 
 

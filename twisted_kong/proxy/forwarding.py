@@ -12,6 +12,7 @@ from twisted_kong import VERSION
 from twisted_kong.model.entities import Api
 from twisted_kong.proxy.fields import KNOWN_LINES, Meaning
 from twisted_kong.proxy.headers import RequestHead, ResponseHead
+from twisted_kong.routing.names import split_port
 
 SERVER = b"kong/" + VERSION.encode()
 _VIA = b"1.1 " + SERVER
@@ -65,13 +66,16 @@ class Trust:
 class Client:
     """Who a request came from: the TCP peer's ``address`` (empty for a UNIX socket), the ``port`` and ``scheme``
     of the listener it came to, and whether it is ``trusted``. ``http2`` tells that it came over HTTP/2, ``via`` what
-    is said of that (RFC 9110 §7.6.3)."""
+    is said of that (RFC 9110 §7.6.3); ``sni`` is the server name it asked for in TLS."""
 
-    __slots__ = ("address", "http2", "plain", "port", "scheme", "trust", "trusted", "via")
+    __slots__ = ("address", "http2", "plain", "port", "scheme", "sni", "trust", "trusted", "via")
 
-    def __init__(self, address: str, port: int, scheme: bytes, trust: Trust, *, http2: bool = False) -> None:
+    def __init__(
+        self, address: str, port: int, scheme: bytes, trust: Trust, *, http2: bool = False, sni: bytes | None = None
+    ) -> None:
         self.http2 = http2
         self.via = _VIA_OVER_HTTP2 if http2 else _VIA
+        self.sni = sni
         self.address = address
         self.port = port
         self.scheme = scheme
@@ -96,6 +100,12 @@ def came_by_https(head: RequestHead, client: Client, api: Api | None) -> bool:
         return client.trusted and head.meaning.value(b"x-forwarded-proto") == b"https"
     said = head.meaning.value(b"x-forwarded-proto") or b""
     return api.http_if_terminated and said.lower() == b"https"
+
+
+def asks_for_websocket(head: RequestHead) -> bool:
+    """Whether a request is the handshake of WebSocket (RFC 6455 §4.1); every other Upgrade is no business of ours."""
+    meaning = head.meaning
+    return meaning.websocket and not meaning.has_body and head.method == b"GET"
 
 
 def forwarded(head: RequestHead, client: Client, prefix: bytes | None) -> bytes:
@@ -133,6 +143,20 @@ def _forwarded_with_claims(head: RequestHead, client: Client, prefix: bytes | No
     if b"trailers" in (value(b"te") or b"").lower():
         lines.append(b"TE: trailers\r\n")
     return b"".join(lines)
+
+
+def peer_host(authority: bytes, port: int, named: bytes | None, *, secure: bool) -> bytes:
+    """The Host for a peer: what it is ``named`` by its upstream, or its own name or address; and its ``port``, unless
+    that is the scheme's own. ``authority`` is the peer's in the clear, without port 80."""
+    if not secure:
+        return authority if named is None else named if port == 80 else b"%b:%d" % (named, port)
+    name = split_port(authority)[0] if named is None else named
+    return name if port == 443 else b"%b:%d" % (name, port)
+
+
+def server_name(host: bytes) -> str:
+    """Who is asked for in TLS where ``host`` is the Host (Kong's rule): its name, or an address without brackets."""
+    return split_port(host)[0].decode().strip("[]").lower()
 
 
 class ResponseTokens:

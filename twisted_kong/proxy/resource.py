@@ -24,7 +24,7 @@ from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.exchange import Exchange
 from twisted_kong.proxy.forwarding import Client
 from twisted_kong.proxy.headers import RequestHead
-from twisted_kong.proxy.wire import READ_SIZE
+from twisted_kong.proxy.wire import READ_SIZE, Wire
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
 from twisted_kong.runtime.monitor import Monitor
@@ -113,6 +113,7 @@ class SiteDownstream(Waiter):
     """
 
     congested = False
+    switching = False  # a site's connection is its own
 
     def __init__(self, request: Request, core: ProxyCore, send: float) -> None:
         super().__init__(core.deadlines)
@@ -228,6 +229,9 @@ class SiteDownstream(Waiter):
 
     def answer_trailers(self, lines: bytes) -> None:
         """A site has no means to send them."""
+
+    def switch(self, lines: bytes) -> tuple[Wire, bytes]:
+        raise NotImplementedError
 
     def close_after(self) -> None:
         self._closing = True

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_kong.errors import BadGateway
+from twisted_kong.errors import ProxyError
+from twisted_kong.model.entities import Service
 from twisted_kong.proxy.client import UpstreamConnection
 from twisted_kong.proxy.downstream import Downstream
+from twisted_kong.proxy.forwarding import peer_host
 from twisted_kong.proxy.framing import LAST_CHUNK, chunk
 from twisted_kong.proxy.headers import RequestHead
 from twisted_kong.proxy.http2.calls import Call
@@ -14,6 +16,7 @@ from twisted_kong.proxy.http2.client import UpstreamStream
 from twisted_kong.proxy.upload import Upload
 from twisted_kong.proxy.wire import READ_SIZE
 from twisted_kong.runtime.peers import Peer
+from twisted_kong.tls import ClientTerms
 
 if TYPE_CHECKING:
     from twisted_kong.proxy.core import ProxyCore
@@ -25,6 +28,8 @@ PIECES_A_TURN = 8
 
 Connection = UpstreamConnection | UpstreamStream
 """What an attempt has of a peer: all of a connection, or a stream of one."""
+
+_UPGRADE = b"\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
 
 
 class Sending:
@@ -38,9 +43,14 @@ class Sending:
         "_call",
         "_connection",
         "_content_sent",
+        "_ended",
         "_forwarded",
+        "_held",
         "_host_header",
         "_peer",
+        "_received",
+        "_terms",
+        "_upgrading",
         "_upload",
         "core",
         "downstream",
@@ -61,18 +71,62 @@ class Sending:
         self._host_header: bytes | None = None  # what the upstream prescribes
         self._connection: Connection | None = None
         self._call: Call | None = None  # where peers are asked over HTTP/2
+        self._terms: ClientTerms | None = None  # of TLS to the peer; None where it is spoken to in the clear
+        self._upgrading = False  # WebSocket is asked for
         self._upload: Upload | None = None  # the body, where it is kept
         self._content_sent = 0  # bytes of it
+        self._held = b""  # of the body, until there is somebody to send it to
+        self._received = 0  # bytes of the body
+        self._ended = False  # the exchange is over
         self._body_ended = not head.meaning.has_body
 
-    def _speak(self, protocol: str) -> None:
-        """Ask peers by another ``protocol`` than HTTP/1.
+    def _speak(self, service: Service) -> None:
+        """Ask peers of ``service`` by another protocol than HTTP/1 in the clear.
 
         :raise BadGateway: it is not ours: nothing is sent in the clear that was meant to be encrypted.
         """
-        if protocol != "grpc":
-            raise BadGateway(f"protocol {protocol} to upstreams is not supported")
-        self._call = Call(self.core)
+        if service.protocol == "grpc":
+            self._call = Call(self.core)
+        else:
+            self._terms = self.core.outgoing.terms(service)
+
+    def refuse(self, error: ProxyError) -> None:
+        """Tell the client ``error`` instead of an answer."""
+        raise NotImplementedError
+
+    def _begin(self) -> None:
+        """The body is complete, where it is kept: make the first attempt."""
+        raise NotImplementedError
+
+    def body_received(self, content: bytes) -> None:
+        """A piece of the body."""
+        if self._ended:
+            return
+        self._received += len(content)
+        try:
+            self.core.check_body_size(self._received)
+            if self._upload is not None:
+                self._upload.write(content)
+                return
+        except (ProxyError, OSError) as error:
+            self.refuse(error if isinstance(error, ProxyError) else ProxyError(f"the body cannot be kept: {error}"))
+            return
+        if self._connection is not None:
+            self._send_content(self._connection, content)
+        else:
+            self._held += content  # what came along with the head; the client is held until there is a connection
+
+    def body_ended(self) -> None:
+        """The body is complete."""
+        self._body_ended = True
+        if self._ended:
+            return
+        if self._upload is not None:
+            self._begin()
+        else:
+            self.downstream.hold_body(False)  # there is nothing left to hold, and it may leave
+            if self._connection is not None:
+                self._send_content(self._connection, b"")
 
     def _request_head(self) -> bytes:
         """The head for the peer leased."""
@@ -98,8 +152,8 @@ class Sending:
                 match.path,
                 head.query,
                 b" HTTP/1.1\r\nHost: ",
-                head.host if match.route.preserve_host else self._host(),
-                b"\r\nConnection: keep-alive\r\n",
+                self._host(),
+                _UPGRADE if self._upgrading else b"\r\nConnection: keep-alive\r\n",
                 self._forwarded,
                 *((b"X-Kong-Request-Id: ", self.request_id, b"\r\n") if self.core.tell_request_id else ()),
                 framing,
@@ -109,12 +163,13 @@ class Sending:
         )
 
     def _host(self) -> bytes:
-        """The Host for the peer: its name or the upstream's ``host_header``, with the port unless it is http's own."""
-        peer = self._peer
-        name = self._host_header
-        if name is None:
+        """The Host for the peer: the client's own, or the peer's."""
+        match, peer, named = self.match, self._peer, self._host_header
+        if match is not None and match.route.preserve_host:
+            return self.head.host
+        if named is None and self._terms is None:
             return peer.authority
-        return name if peer.port == 80 else b"%b:%d" % (name, peer.port)
+        return peer_host(peer.authority, peer.port, named, secure=self._terms is not None)
 
     def _send_upload(self, connection: Connection, upload: Upload, head: bytes = b"") -> None:
         """Send the kept body, after ``head`` if there is one, for as long as the peer keeps up.

@@ -36,7 +36,6 @@ _STATUS_LINES = {
 """Those of the usual reasons, given or not."""
 _NO_CONTENT = frozenset([204, 304])
 
-
 REQUESTS_A_TURN = 64
 """How many pipelined requests of one client that can be answered at once are answered in one turn of the reactor."""
 
@@ -46,6 +45,7 @@ class ServerConnection(Wire):
 
     def __init__(self, listener: ProxyListener) -> None:
         super().__init__(listener.core.deadlines)
+        self.switching = True
         self._listener = listener
         self._core = listener.core
         self._patience = listener.patience
@@ -262,6 +262,10 @@ class ServerConnection(Wire):
         if self._chunking and b"trailers" in (head.meaning.value(b"te") or b"").lower():
             self._trailers = lines
 
+    def switch(self, lines: bytes) -> tuple[Wire, bytes]:
+        self.send(b"HTTP/1.1 101 Switching Protocols\r\n%bConnection: upgrade\r\nUpgrade: websocket\r\n\r\n" % lines)
+        return self, self._buffer
+
     def close_after(self) -> None:
         self._keep = False
 
@@ -420,7 +424,8 @@ class ProxyListener(ServerFactory):
         if address.startswith("::ffff:") and "." in address:
             address = address[7:]  # an IPv4 client of a socket for both families
         http2 = isinstance(connection, Http2Connection)
-        return Client(address, self._port_maps.get(here, here), self._scheme, self.core.trust, http2=http2)
+        sni = getattr(transport, "server_name", None)  # of our own TLS
+        return Client(address, self._port_maps.get(here, here), self._scheme, self.core.trust, http2=http2, sni=sni)
 
     def left(self, connection: ServerConnection | Http2Connection | Undecided) -> None:
         """``connection`` has ended."""

@@ -85,6 +85,22 @@ class Wire(Waiter, Protocol):
         self._deadlines.forget(self)
         self._socket = None
 
+    def hand_over(self, successor: Wire) -> None:
+        """Let ``successor`` have the transport from now on, and be its protocol, in whatever state it is."""
+        transport = self.transport
+        successor.transport = transport
+        successor._socket, successor._paused, successor.congested = self._socket, self._paused, self.congested
+        self._deadlines.forget(self)
+        if self._socket is None:
+            transport.unregisterProducer()
+            transport.registerProducer(_Flow(successor), True)
+        elif self.congested:
+            transport.unregisterProducer()
+            transport.registerProducer(_Drain(successor), False)
+        self._socket = None
+        self.congested = False
+        transport.protocol = successor
+
     # -- writing -----------------------------------------------------------------------------------------------
 
     def send(self, data: bytes) -> None:

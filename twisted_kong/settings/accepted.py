@@ -26,11 +26,10 @@ _WHY: Mapping[str, str] = {
         nginx_user nginx_worker_processes nginx_daemon nginx_main_worker_rlimit_nofile nginx_events_worker_connections
         dedicated_config_processing""",
     "memory is not divided beforehand": "mem_cache_size lmdb_environment_path lmdb_map_size worker_events_max_payload",
-    "listeners with TLS are refused": """
-        ssl_cert ssl_cert_key ssl_cipher_suite ssl_ciphers ssl_protocols ssl_prefer_server_ciphers ssl_dhparam
-        ssl_session_tickets ssl_session_timeout ssl_session_cache_size admin_ssl_cert admin_ssl_cert_key
-        status_ssl_cert status_ssl_cert_key admin_gui_ssl_cert admin_gui_ssl_cert_key""",
-    "means nothing without `client_ssl`": "client_ssl_cert client_ssl_cert_key",
+    "keys are exchanged over elliptic curves alone": "ssl_dhparam",
+    "OpenSSL bounds how many sessions it keeps": "ssl_session_cache_size",
+    "what the Admin API shows is shown": "status_ssl_cert status_ssl_cert_key",
+    "there is nobody to show it to": "admin_gui_ssl_cert admin_gui_ssl_cert_key",
     "there is no PostgreSQL": "pg_ssl_cert pg_ssl_cert_key "
     + " ".join(f"{prefix}{name}" for prefix in ("pg_", "pg_ro_") for name in _POSTGRES.split()),
     "there is no hybrid mode": """
@@ -40,7 +39,7 @@ _WHY: Mapping[str, str] = {
     "there is no Kong Manager": "admin_gui_listen admin_gui_path admin_gui_api_url",
     "there are no plugins of Kong's": "plugins pluginserver_names vaults",
     "there is no Lua": """
-        lua_max_req_headers lua_max_resp_headers lua_max_uri_args lua_max_post_args lua_ssl_verify_depth
+        lua_max_req_headers lua_max_resp_headers lua_max_uri_args lua_max_post_args
         lua_ssl_protocols lua_package_path lua_package_cpath lua_socket_pool_size untrusted_lua
         untrusted_lua_sandbox_requires untrusted_lua_sandbox_environment openresty_path""",
     "there are no Wasm filters": "wasm_filters_path wasm_filters",
@@ -81,8 +80,6 @@ REFUSED: Mapping[str, Refused] = MappingProxyType(
     {
         "stream_listen": Refused("off", "TCP and UDP streams are not proxied"),
         "role": Refused("traditional", "there is no hybrid mode"),
-        "client_ssl": Refused("off", "no client certificate would be presented to upstreams"),
-        "lua_ssl_trusted_certificate": Refused("system", "the system's authorities would be trusted all the same"),
         "wasm": Refused("off", "requests would pass without their filters"),
     }
 )

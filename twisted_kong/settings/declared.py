@@ -80,12 +80,14 @@ class Settings:
 
     proxy_listen: tuple[Listener, ...] = setting(
         served_listeners,
-        "0.0.0.0:8000",
+        "0.0.0.0:8000, 0.0.0.0:8443 http2 ssl",
         "Where the proxy listens: `addr:port [flags], …`, Twisted endpoints, or `off`. With `http2`, clients may speak "
         "HTTP/2 as well: in the clear by prior knowledge.",
     )
     admin_listen: tuple[Listener, ...] = setting(
-        served_admin_listeners, "127.0.0.1:8001", "Where the Admin API listens, which is open to whoever reaches it."
+        served_admin_listeners,
+        "127.0.0.1:8001, 127.0.0.1:8444 ssl",
+        "Where the Admin API listens, which is open to whoever reaches it.",
     )
     admin_gui_url: tuple[str, ...] = setting(
         values.listed(values.origin),
@@ -101,6 +103,56 @@ class Settings:
     )
     port_maps: Mapping[int, int] = setting(
         values.port_maps, "", "`external:internal, …`: the ports clients see, where they are not those we listen on."
+    )
+
+    # -- TLS of listeners
+
+    ssl_cert: tuple[str, ...] = setting(
+        values.listed(str),
+        "",
+        "Certificates (files, PEM or PEM in base64) for clients whose server name has none of its own; several are of "
+        "different types. Without any, one that nobody vouches for is made below `prefix`.",
+    )
+    ssl_cert_key: tuple[str, ...] = setting(values.listed(str), "", "Their keys, in the same order.", secret=True)
+    admin_ssl_cert: tuple[str, ...] = setting(values.listed(str), "", "The same for the Admin API.")
+    admin_ssl_cert_key: tuple[str, ...] = setting(values.listed(str), "", "Their keys.", secret=True)
+    ssl_cipher_suite: str = setting(
+        values.one_of("modern", "intermediate", "old", "fips", "custom"),
+        "intermediate",
+        "Versions and ciphers as Mozilla recommends them: `modern`, `intermediate`, `old`; `fips`; or `custom`: what "
+        "`ssl_protocols`, `ssl_ciphers` and `ssl_prefer_server_ciphers` say.",
+    )
+    ssl_protocols: frozenset[str] = setting(
+        values.protocols,
+        "",
+        "Versions of TLS, such as `TLSv1.2 TLSv1.3`; where a suite is named, they can only leave out some of its own "
+        "(Kong ignores them there).",
+    )
+    ssl_ciphers: str | None = setting(
+        values.optional(str), "", "Ciphers before TLS 1.3 in OpenSSL's notation, for `custom`."
+    )
+    ssl_prefer_server_ciphers: bool = setting(
+        values.boolean, "on", "Whether their order is ours or the client's, for `custom`."
+    )
+    ssl_session_tickets: bool = setting(
+        values.boolean, "on", "Whether clients keep their sessions themselves; else those before TLS 1.3 are kept here."
+    )
+    ssl_session_timeout: float = setting(values.time, "1d", "Time for which a session may be resumed.")
+
+    # -- TLS to upstreams
+
+    client_ssl: bool = setting(
+        values.boolean, "off", "Whether a certificate is shown to upstreams whose service and upstream name none."
+    )
+    client_ssl_cert: str | None = setting(values.optional(str), "", "That certificate (a file, PEM or base64).")
+    client_ssl_cert_key: str | None = setting(values.optional(str), "", "Its key.", secret=True)
+    lua_ssl_trusted_certificate: tuple[str, ...] = setting(
+        values.listed(str),
+        "system",
+        "Authorities (`system`, files, PEM or base64) believed where a service verifies and names none.",
+    )
+    lua_ssl_verify_depth: int = setting(
+        values.integer, "1", "Certificates between theirs and an authority's, where `tls_verify_depth` says nothing."
     )
 
     # -- the configuration's home

@@ -65,12 +65,12 @@ def listeners(text: str) -> tuple[Listener, ...]:
 
 def served_listeners(text: str) -> tuple[Listener, ...]:
     """`listeners`, all of which this version can serve."""
-    return _served(text, "ssl", "proxy_protocol")
+    return _served(text, "proxy_protocol")
 
 
 def served_admin_listeners(text: str) -> tuple[Listener, ...]:
     """The same for the Admin API, which speaks HTTP/1.1 alone."""
-    return _served(text, "ssl", "http2", "proxy_protocol")
+    return _served(text, "http2", "proxy_protocol")
 
 
 def _served(text: str, *refused: str) -> tuple[Listener, ...]:

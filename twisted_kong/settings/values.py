@@ -188,6 +188,15 @@ def header_tokens(groups: Mapping[str, frozenset[str]], *single: str) -> Parser[
     return parse
 
 
+def protocols(text: str) -> frozenset[str]:
+    """Versions of TLS, as nginx names them, separated by blanks; none for the empty text."""
+    known = ("TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3")
+    for word in text.split():
+        if word not in known:
+            raise MalformedError("some of " + ", ".join(known), word)
+    return frozenset(text.split())
+
+
 def real_ip_header(text: str) -> str:
     """The name of a header; nginx's ``proxy_protocol`` needs listeners we do not have."""
     if text == "proxy_protocol":

@@ -16,6 +16,7 @@ from twisted_kong.proxy.exchange import Exchange
 from twisted_kong.proxy.headers import RequestHead
 from twisted_kong.proxy.http2.framed import Stream
 from twisted_kong.proxy.http2.heads import Field, MalformedMessage
+from twisted_kong.proxy.wire import Wire
 
 if TYPE_CHECKING:
     from twisted_kong.proxy.http2.server import Http2Connection
@@ -27,6 +28,7 @@ class ServerStream(Stream):
     """One request of a client: a `twisted_kong.proxy.downstream.Downstream`."""
 
     connection: Http2Connection
+    switching = False
 
     def __init__(self, connection: Http2Connection, id: int, *, ended: bool) -> None:
         super().__init__(connection)
@@ -162,6 +164,10 @@ class ServerStream(Stream):
         self.send(content, ended, self._answer_trailers)
         if self.congested:
             self.arm(self.connection.patience.send)
+
+    def switch(self, lines: bytes) -> tuple[Wire, bytes]:
+        """Streams are not switched: no exchange wants it."""
+        raise NotImplementedError
 
     def close_after(self) -> None:
         """Other streams have done no harm."""

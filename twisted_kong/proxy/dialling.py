@@ -1,0 +1,116 @@
+"""Connections to peers, in the clear or over TLS: how they are dialled, and the handshake with origins."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from OpenSSL import SSL
+from twisted.internet.error import ConnectionLost
+from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import IConnector
+from twisted.python.failure import Failure
+
+from twisted_kong import tls
+from twisted_kong.proxy.client import Attempt, Dial
+from twisted_kong.proxy.outgoing import SecureKey
+from twisted_kong.proxy.tls_layer import EVERYTHING, Layer
+from twisted_kong.tasks import Deadlines
+
+if TYPE_CHECKING:
+    from twisted_kong.proxy.core import ProxyCore
+
+Key = tuple[str, int] | SecureKey
+"""What tells connections to peers from one another: address and port, and over TLS the name and the terms."""
+
+
+class ClientLayer(Layer):
+    """TLS with an origin, for ``dial``."""
+
+    def __init__(self, connection: SSL.Connection, dial: SecureDial, deadlines: Deadlines) -> None:
+        super().__init__(connection, deadlines)
+        self._dial = dial
+        self._resumable = False
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.arm(self._dial.time_left())
+        self.shake()
+
+    def _receive(self, count: int) -> None:
+        super()._receive(count)
+        if not self._resumable and count < EVERYTHING:
+            # Only what comes after the handshake brings what a session of TLS 1.3 can be resumed with.
+            self._resumable = True
+            self._dial.keep_session(self.tls)
+
+    def shake(self) -> bool:
+        try:
+            self.tls.do_handshake()
+        except SSL.WantReadError:
+            self.flush()
+            return False
+        except SSL.Error as error:
+            self.flush()
+            self._fail(ConnectionLost(f"no TLS handshake: {tls.told(error)}"))
+            return False
+        self.flush()
+        self.disarm()
+        self.protocol = self._dial.above()
+        self.protocol.makeConnection(self)
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        self._told = True
+        self.close()
+        self.not_shaken(Failure(error))
+
+    def not_shaken(self, reason: Failure) -> None:
+        self.disarm()
+        self._dial.not_secured(reason)
+
+    def timed_out(self) -> None:
+        self._told = True
+        self.abort()
+        self._dial.not_secured(Failure(ConnectTimeout("no TLS handshake in time")))
+
+
+class SecureDial(Dial):
+    """Opens one connection with TLS. ``key`` is the pool's: address, port, name and terms (`Outgoing`)."""
+
+    def __init__(self, core: ProxyCore, key: SecureKey, attempt: Attempt, timeout: float) -> None:
+        super().__init__(key, core.pool, core.deadlines, core.response_parser, attempt)
+        self._deadlines = core.deadlines
+        self._outgoing = core.outgoing
+        self._key = key
+        self._end = core.seconds() + timeout
+
+    def buildProtocol(self, addr: object) -> Any:
+        """The layer; the connection above it follows once the handshake is over."""
+        return ClientLayer(self._outgoing.connection(self._key), self, self._deadlines)
+
+    def time_left(self) -> float:
+        """Seconds for the handshake."""
+        return max(self._end - self._deadlines.seconds(), 0.0)
+
+    def above(self) -> Any:
+        """The connection that speaks HTTP."""
+        return self._connection
+
+    def keep_session(self, connection: SSL.Connection) -> None:
+        """The next connection alike may resume this one."""
+        self._outgoing.keep_session(self._key, connection)
+
+    def not_secured(self, reason: Failure) -> None:
+        """There will be no connection."""
+        self._outgoing.forget_session(self._key)
+        self._attempt.not_connected(reason)
+
+
+def dial(core: ProxyCore, key: Key, attempt: Attempt, timeout: float) -> IConnector:
+    """Open a connection for ``attempt``, within ``timeout`` seconds, the handshake of TLS included."""
+    if len(key) == 2:
+        factory = Dial(key, core.pool, core.deadlines, core.response_parser, attempt)
+    else:
+        factory = SecureDial(core, key, attempt, timeout)
+    connecting: IConnector = core.reactor.connectTCP(key[0], key[1], factory, timeout)
+    return connecting

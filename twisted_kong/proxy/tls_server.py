@@ -1,0 +1,106 @@
+"""TLS with clients: their handshake, and what makes the layers of a listener."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from OpenSSL import SSL
+from twisted.internet.interfaces import IAddress, IProtocolFactory
+from twisted.internet.protocol import ServerFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twisted_kong import tls
+from twisted_kong.proxy.server_names import ServerNames
+from twisted_kong.proxy.tls_layer import Layer
+from twisted_kong.tasks import Deadlines
+
+log = Logger()
+
+
+class ServerLayer(Layer):
+    """TLS with a client. ``server_name`` is the one it asked for, if it did; `ServerNames` sets it."""
+
+    def __init__(self, connection: SSL.Connection, listener: SecureListener) -> None:
+        super().__init__(connection, listener.deadlines)
+        self.server_name: bytes | None = None
+        self.protocols = listener.protocols
+        self._listener = listener
+        self._first = True
+        connection.set_app_data(self)
+        connection.set_accept_state()
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self._listener.shaking.add(self)
+        self.arm(self._listener.patience)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._first:
+            self._first = False
+            if data[:1].isalpha():
+                self._silent = self._told = True
+                self.send(self._listener.plain_answer())
+                self.close()
+                return
+        super().dataReceived(data)
+
+    def shake(self) -> bool:
+        try:
+            self.tls.do_handshake()
+        except SSL.WantReadError:
+            self.flush()
+            return False
+        except SSL.Error as error:
+            self.flush()
+            log.debug("no handshake with {peer}: {error}", peer=self.getPeer(), error=tls.told(error))
+            self._told = True
+            self.close()
+            return False
+        self.flush()
+        self.disarm()
+        self.tls.set_app_data(None)  # or it and we would keep each other alive
+        self._listener.shaking.discard(self)
+        self.protocol = self._listener.above.buildProtocol(self.getPeer())
+        self.protocol.makeConnection(self)
+        return True
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        self._listener.shaking.discard(self)
+        super().connectionLost(reason)
+
+    def timed_out(self) -> None:
+        self.abort()
+
+
+class SecureListener(ServerFactory):
+    """Makes the TLS layers of one listener. ``above`` makes what is above them, ``protocols`` are those ALPN offers,
+    ``plain_answer`` is what somebody is told in the clear who speaks in the clear; ``shaking`` are those who have not
+    done with the handshake, for which they have ``patience`` seconds."""
+
+    noisy = False
+
+    def __init__(
+        self,
+        names: ServerNames,
+        above: IProtocolFactory,
+        deadlines: Deadlines,
+        patience: float,
+        plain_answer: Callable[[], bytes],
+        protocols: tuple[bytes, ...] = (b"http/1.1",),
+    ) -> None:
+        self.above = above
+        self.deadlines = deadlines
+        self.patience = patience
+        self.plain_answer = plain_answer
+        self.protocols = protocols
+        self.shaking: set[ServerLayer] = set()
+        self._names = names
+
+    def buildProtocol(self, addr: IAddress | None) -> ServerLayer:
+        return ServerLayer(self._names.connection(), self)
+
+    def abort(self) -> None:
+        """Let go of whoever has not done with the handshake."""
+        for layer in list(self.shaking):
+            layer.abort()
