@@ -407,10 +407,14 @@ class Exchange(Sending):
 
     def tries(self) -> Sequence[Try]:
         """The attempts so far, in order; the last one is still under way, or has been answered."""
-        if not self._attempts or len(self._failures) >= self._attempts:
-            return self._failures
+        failures = self._failures
+        if self._lease is None and not self._status:
+            return failures
+        unresolved = sum(each.failure == "dns" for each in failures)  # who took their turn was not counted
+        if len(failures) >= self._attempts + unresolved:
+            return failures
         answered = self._picked + self._latency if self._status else self.core.seconds()
-        return *self._failures, Try(self._peer.address, self._began - self.started, answered - self._began, None)
+        return *failures, Try(self._peer.address, self._began - self.started, answered - self._began, None)
 
     @property
     def destination(self) -> str:
