@@ -20,7 +20,8 @@ from random import Random
 from types import FrameType
 from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client import ProcessCollector
+from prometheus_client.registry import Collector
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
@@ -60,6 +61,7 @@ from twisted_kong.tasks import detach
 from twisted_kong.telemetry.accesslog import FORMATS, AccessLog
 from twisted_kong.telemetry.health import TargetHealth
 from twisted_kong.telemetry.names import NameMetrics
+from twisted_kong.telemetry.measurements import Measurements
 from twisted_kong.telemetry.node import NodeMetrics
 from twisted_kong.telemetry.traffic import Traffic
 from twisted_kong.terminal import has_terminal
@@ -212,20 +214,20 @@ class GatewayService(Service):
         self._access_log = open_access_log(settings, reactor)
         self._core = ProxyCore(reactor, settings, gateway, names, Random(), Recorder(traffic, self._access_log))
         id = node_id(settings.prefix)
-        metrics = CollectorRegistry()
-        of_names = NameMetrics(names.states, lambda: (names.questions, names.failures))
-        for collector in (NodeMetrics(id, VERSION, self._connections), traffic, of_names):
-            metrics.register(collector)
+        collectors: list[Collector] = [
+            NodeMetrics(id, VERSION, self._connections),
+            NameMetrics(names.states, lambda: (names.questions, names.failures)),
+            ProcessCollector(registry=None),
+        ]
         if settings.upstream_health_metrics:
-            metrics.register(TargetHealth(gateway.target_states))
-        ProcessCollector(registry=metrics)
+            collectors.append(TargetHealth(gateway.target_states))
         node = Node(
             id,
             settings,
             self._connections,
             self._configuration_hash,
             registry.components,
-            metrics,
+            Measurements(traffic, collectors, self._aside),
             lambda: self._unready,
             names,
         )

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4
 
 from twisted_kong.admin.answers import Answer
 from twisted_kong.admin.request import Call
 from twisted_kong.admin.tree import Endpoint
+from twisted_kong.telemetry.measurements import Measurements
 
 
 class Metrics(Endpoint):
-    """Everything that is registered, in Prometheus' text format."""
+    """Everything that is measured, in Prometheus' text format."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._registry = registry
+    def __init__(self, measurements: Measurements) -> None:
+        self._measurements = measurements
 
     async def get(self, call: Call) -> Answer:
-        return Answer(200, generate_latest(self._registry).decode(), CONTENT_TYPE_PLAIN_0_0_4)
+        return Answer(200, await self._measurements.text(), CONTENT_TYPE_PLAIN_0_0_4)

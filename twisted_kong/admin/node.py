@@ -16,7 +16,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-from prometheus_client import CollectorRegistry
 from twisted.internet.interfaces import IReactorTime
 
 from twisted_kong import KONG_VERSION, VERSION
@@ -30,6 +29,7 @@ from twisted_kong.model.entities import Plugin
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Listener, Settings, TrustedPeers
 from twisted_kong.settings.declared import DECLARED
+from twisted_kong.telemetry.measurements import Measurements
 
 UNITS = {"b": 0, "k": 10, "m": 20, "g": 30}
 """By the letter in a query, the power of two."""
@@ -53,7 +53,7 @@ class Node:
     connections: Callable[[], Mapping[str, int]]
     configuration_hash: Callable[[], str] = lambda: "0" * 32
     components: Sequence[Component] = ()
-    metrics: CollectorRegistry = field(default_factory=CollectorRegistry)
+    metrics: Measurements = field(default_factory=Measurements)
     unready: Callable[[], str | None] = lambda: None
     names: Names | None = None
 

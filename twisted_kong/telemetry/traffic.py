@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 GATEWAY_BUCKETS = (1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000)
-"""Upper bounds in milliseconds of the time spent in the gateway itself."""
+"""Upper bounds in milliseconds of the time that was not spent waiting for an origin; bodies pass in it, too (Kong)."""
 UPSTREAM_BUCKETS = (25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000)
 """The same of the time that origins took, and of the whole."""
 
@@ -35,6 +35,12 @@ class Histogram:
         """``value`` has been seen once more."""
         self.counts[bisect_left(self._limits, value)] += 1
         self.sum += value
+
+    def copy(self) -> Histogram:
+        """One that has seen the same, and no more from now on."""
+        copy = Histogram(self.bounds)
+        copy.counts, copy.sum = self.counts[:], self.sum
+        return copy
 
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative, as Prometheus has them: (bound, how many up to it)."""
@@ -75,6 +81,13 @@ class RouteTraffic:
             self.upstream.observe(upstream)
             self.gateway.observe(total - upstream)
 
+    def copy(self) -> RouteTraffic:
+        """The counts as they are now."""
+        copy = RouteTraffic()
+        copy.requests, copy.received, copy.sent = dict(self.requests), self.received, self.sent
+        copy.gateway, copy.upstream, copy.total = self.gateway.copy(), self.upstream.copy(), self.total.copy()
+        return copy
+
 
 class Traffic(Collector):
     """The counts of all routes."""
@@ -88,6 +101,12 @@ class Traffic(Collector):
         if found is None:
             found = self._routes[service, route] = RouteTraffic()
         return found
+
+    def copy(self) -> Traffic:
+        """The counts as they are now."""
+        copy = Traffic()
+        copy._routes = {names: counted.copy() for names, counted in self._routes.items()}
+        return copy
 
     def collect(self) -> Iterator[Metric]:
         """Everything counted, for Prometheus."""
@@ -110,7 +129,9 @@ class Traffic(Collector):
             bandwidth.add_metric([service, route, "egress", "default", ""], counted.sent)
         yield requests
         yield bandwidth
-        yield self._latency("kong_kong_latency_ms", "Milliseconds spent in the gateway.", "gateway")
+        yield self._latency(
+            "kong_kong_latency_ms", "Milliseconds that were not spent waiting for an origin to answer.", "gateway"
+        )
         yield self._latency("kong_upstream_latency_ms", "Milliseconds until origins answered.", "upstream")
         yield self._latency("kong_request_latency_ms", "Milliseconds from request to end of answer.", "total")
 

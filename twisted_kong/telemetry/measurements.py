@@ -1,0 +1,54 @@
+"""All that is measured, as Prometheus reads it, without traffic having to wait while it is written.
+
+A route has fifty series, so those of a thousand routes take half a second to write. What is written is how things were
+when somebody asked: that is noted at once, in the reactor's thread, and turned into text wherever there is time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
+from twisted.internet.defer import maybeDeferred
+
+from twisted_kong.telemetry.traffic import Traffic
+
+Aside = Callable[[Callable[[], str]], Awaitable[str]]
+"""Does a piece of work, in a thread for one, and answers what comes of it."""
+
+
+class Collected(Collector):
+    """What others have told already."""
+
+    def __init__(self, families: Sequence[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        """The same, whenever it is asked for."""
+        return iter(self._families)
+
+
+class Measurements:
+    """What ``collectors`` tell, which is little, and the ``traffic``; ``aside`` does work where nobody waits for it."""
+
+    def __init__(
+        self, traffic: Traffic | None = None, collectors: Iterable[Collector] = (), aside: Aside = maybeDeferred
+    ) -> None:
+        self._traffic = traffic or Traffic()
+        self._collectors = tuple(collectors)
+        self._aside = aside
+
+    async def text(self) -> str:
+        """How things are when this is called, in Prometheus' text format."""
+        families = [family for collector in self._collectors for family in collector.collect()]
+        traffic = self._traffic.copy()
+
+        def write() -> str:
+            registry = CollectorRegistry()
+            registry.register(Collected(families))
+            registry.register(traffic)
+            return generate_latest(registry).decode()
+
+        return await self._aside(write)
