@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -248,6 +249,22 @@ def test_restarts_refuse_nobody(supervised: Callable[..., Supervised]) -> None:
             gateway.heard("READY=1")
             wait_until(lambda before=before: load.answers > before + CLIENTS)  # type: ignore[misc]
     assert load.failures == []
+
+
+def test_reload_in_vain(supervised: Callable[..., Supervised], tmp_path: Path) -> None:
+    """Where the configuration cannot be read anew, for whatever reason, the gateway is READY again all the same."""
+    gateway = supervised(KONG_DATABASE="sqlite", KONG_DECLARATIVE_CONFIG="")
+    gateway.start()
+    gateway.heard("READY=1")
+    with closing(sqlite3.connect(tmp_path / "run" / "kong.sqlite", isolation_level=None)) as database:
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+        for (table,) in database.execute(tables).fetchall():
+            database.execute(f"ALTER TABLE {table} RENAME TO lost_{table}")
+    gateway.process.send_signal(signal.SIGHUP)
+    gateway.heard("RELOADING=1")
+    gateway.heard("READY=1")
+    assert gateway.ask(gateway.status, "/status/ready") == 200
+    assert "Traceback" in (tmp_path / "log").read_text()
 
 
 def test_reloads_disturb_nobody(supervised: Callable[..., Supervised]) -> None:

@@ -31,7 +31,9 @@ def listen(reactor: Any, listener: Listener, factory: IProtocolFactory, setting:
         port: IListeningPort = reactor.listenTCP(binding, factory, listener.backlog)
         return port
     except (CannotListenError, ValueError, OSError) as error:
-        raise StartupError(f"{setting}: cannot listen on {listener}: {error}") from None
+        reason = error.socketError if isinstance(error, CannotListenError) else error
+        told = getattr(reason, "strerror", None) or reason  # an OSError has its number in its text
+        raise StartupError(f"{setting}: cannot listen on {listener}: {told}") from None
 
 
 def listen_on_ipv6(reactor: Any, listener: Listener, factory: IProtocolFactory) -> IListeningPort:

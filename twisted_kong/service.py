@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import os
 import select
+import shlex
 import signal
 import sys
 import time
@@ -60,8 +61,8 @@ from twisted_kong.systemd import Supervisor
 from twisted_kong.tasks import detach
 from twisted_kong.telemetry.accesslog import FORMATS, AccessLog
 from twisted_kong.telemetry.health import TargetHealth
-from twisted_kong.telemetry.names import NameMetrics
 from twisted_kong.telemetry.measurements import Measurements
+from twisted_kong.telemetry.names import NameMetrics
 from twisted_kong.telemetry.node import NodeMetrics
 from twisted_kong.telemetry.traffic import Traffic
 from twisted_kong.terminal import has_terminal
@@ -108,6 +109,11 @@ class Options(usage.Options):
     def opt_plugin_dir(self, directory: str) -> None:
         """A directory of drop-in components; may be repeated. In the place of the setting plugin_dirs."""
         self.given["plugin_dirs"] = joined([self.given.get("plugin_dirs", ""), directory])
+
+    def parseArgs(self, *words: str) -> None:
+        """There are options alone."""
+        if words:
+            raise usage.UsageError(f"expected options alone, got {shlex.join(words)!r}")
 
     def postOptions(self) -> None:
         """Turn everything into settings, or end with one line."""
@@ -313,7 +319,8 @@ class GatewayService(Service):
             log.error("the configuration stays as it is: {error}", error=error)
         else:
             log.info("read the configuration anew")
-        self._supervisor.ready()
+        finally:
+            self._supervisor.ready()  # as before, if nothing came of it
 
     def stopService(self) -> Deferred[None]:
         """Stop everything; fires when it has stopped."""
