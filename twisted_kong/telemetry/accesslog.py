@@ -2,7 +2,7 @@
 
 The formats are pure functions of a `Logged` exchange. Lines are gathered and written together, a second's worth or
 `BATCH` bytes at a time, so that a request costs its line and nothing else; what is gathered is written at the latest
-when the gateway stops. No line holds a body, a password or a key.
+when the gateway stops. No line holds a body or a password, nor a key but where the target has it.
 """
 
 from __future__ import annotations
