@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +78,26 @@ def test_resolver(tmp_path: Path, two: list[Origin]) -> None:
         assert gateway.shares("/shop", 1) == {two[0].port: 1}
 
 
+def test_checker(tmp_path: Path, two: list[Origin]) -> None:
+    """``status-up`` takes out a target whose page does not say that it is up, and no other."""
+    up, down = two
+    down.page = b'{"status": "DOWN"}'
+    checks = {"type": "status-up", "http_path": "/health", "concurrency": 2}
+    checks |= {"healthy": {"interval": 0.1}, "unhealthy": {"interval": 0.1, "http_failures": 1}}
+    with StagedGateway(tmp_path, *HERE) as gateway:
+        gateway.put_upstream("orders", {each.target: 100 for each in two}, healthchecks={"active": checks})
+        deadline = time.monotonic() + 30
+        while unhealthy(gateway) != [down.target]:
+            assert time.monotonic() < deadline, gateway.admin("GET", "/upstreams/orders/health")
+            time.sleep(0.05)  # probes have times of their own
+        assert gateway.shares("/orders", 6) == {up.port: 6}
+
+
+def unhealthy(gateway: StagedGateway) -> list[str]:
+    rows = gateway.admin("GET", "/upstreams/orders/health")["data"]
+    return [row["target"] for row in rows if row["health"] == "UNHEALTHY"]
+
+
 def test_every_example_is_one_component() -> None:
     """Each file is one component of a kind of its own, and says how it is used."""
     command = [sys.executable, "-m", "twisted_kong.command", "components", *HERE]
@@ -86,7 +108,7 @@ def test_every_example_is_one_component() -> None:
     for kind, name, file, _ in rows:
         text = Path(file).read_text()
         assert kind in text.splitlines()[0].lower()
-        assert f"={name}" in text.split('"""')[1]
+        assert re.search(rf"={name}\b", text.split('"""')[1])
 
 
 # -- and one that is broken ------------------------------------------------------------------------------------

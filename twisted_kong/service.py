@@ -47,6 +47,7 @@ from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.listeners import Door
 from twisted_kong.proxy.recording import Recorder
 from twisted_kong.registry import Registry
+from twisted_kong.runtime.checkers import guarded_checkers
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
 from twisted_kong.runtime.healthfile import HealthFile
@@ -210,7 +211,8 @@ class GatewayService(Service):
         if settings.database == "off":
             self._loader = Loader(store, schema, now=time.time, aside=self._aside)
             at_once(Deferred.fromCoroutine(load_declared(self._loader, settings)))
-        self._monitor = Monitor(reactor, Random(), registry.checkers, names, ProbeTls(store.snapshot))
+        checkers = guarded_checkers(registry.checkers, guards)
+        self._monitor = Monitor(reactor, Random(), checkers, names, ProbeTls(store.snapshot))
         gateway = Gateway(registry.algorithms, settings.router_flavor, names, guards, fallback, self._monitor)
         self._health_file = HealthFile(reactor, settings.prefix / "health.json", gateway.peers, self._aside)
         self._health_file.open()

@@ -8,13 +8,24 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
 from twisted_kong.balancing.roundrobin import RoundRobin
 from twisted_kong.errors import NameNotFound
-from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory, IPeer, IResolver, IResolverFactory
+from twisted_kong.interfaces import (
+    IAlgorithm,
+    IAlgorithmFactory,
+    IHealthChecker,
+    IHealthCheckerFactory,
+    IPeer,
+    IProbe,
+    IResolver,
+    IResolverFactory,
+)
 from twisted_kong.model.traffic import Address, Answer, Outcome, Pick
-from twisted_kong.testing import algorithm_contract, resolver_contract
+from twisted_kong.testing import ProbeInMemory, algorithm_contract, health_checker_contract, resolver_contract
 
 
 def failing(suite: Any) -> set[str]:
@@ -186,3 +197,117 @@ def test_flawed_resolver() -> None:
 def test_sound_resolver() -> None:
     """A sound one passes."""
     assert of() == set()
+
+
+# -- health checkers -------------------------------------------------------------------------------------------
+
+
+class Asking(Protocol):
+    """Says ``+`` and takes what comes, up to the end, for an answer."""
+
+    def __init__(self) -> None:
+        self.heard: Deferred[bytes] = Deferred()
+        self._pieces = b""
+
+    def connectionMade(self) -> None:
+        assert self.transport is not None
+        self.transport.write(b"+")
+
+    def dataReceived(self, data: bytes) -> None:
+        self._pieces += data
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.heard.callback(self._pieces)
+
+
+@implementer(IHealthChecker)
+class SoundChecker:
+    async def check(self, probe: IProbe) -> Any:
+        asking = Asking()
+        probe.connect(asking)
+        return self.judge(await asking.heard)
+
+    def judge(self, heard: bytes) -> Any:
+        return Outcome() if heard == b"well" else Outcome("http")
+
+
+class AlwaysWell(SoundChecker):
+    def judge(self, heard: bytes) -> Any:
+        return Outcome(None, 200)
+
+
+class NeverWell(SoundChecker):
+    def judge(self, heard: bytes) -> Any:
+        return Outcome(None, 503)
+
+
+class Truthful(SoundChecker):
+    def judge(self, heard: bytes) -> Any:
+        return heard == b"well"
+
+
+class Unforgiving(SoundChecker):
+    def __init__(self) -> None:
+        self._bad = False
+
+    def judge(self, heard: bytes) -> Any:
+        self._bad = self._bad or heard != b"well"
+        return Outcome("http") if self._bad else Outcome()
+
+
+class OneAtATime(SoundChecker):
+    def __init__(self) -> None:
+        self._asking = Asking()
+
+    async def check(self, probe: IProbe) -> Any:
+        self._asking = Asking()
+        probe.connect(self._asking)
+        while not self._asking.heard.called:
+            await Deferred()
+        return self.judge(await self._asking.heard)
+
+
+@implementer(IHealthCheckerFactory)
+class CheckerFactory:
+    name = "flawed"
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make = make
+
+    def build(self, upstream: object) -> Any:
+        return self._make()
+
+
+def saying(what: bytes) -> Callable[[ProbeInMemory], None]:
+    def play(probe: ProbeInMemory) -> None:
+        assert probe.sent == b"+"
+        probe.receive(what[:1], what[1:])
+        probe.hang_up()
+
+    return play
+
+
+def flaws(make: Callable[[], Any]) -> set[str]:
+    return failing(health_checker_contract(lambda: CheckerFactory(make), well=saying(b"well"), ill=saying(b"ill")))
+
+
+@pytest.mark.parametrize(
+    ("make", "test"),
+    [
+        (AlwaysWell, "test_ill"),
+        (AlwaysWell, "test_lost"),
+        (NeverWell, "test_well"),
+        (Truthful, "test_well"),
+        (Unforgiving, "test_again"),
+        (OneAtATime, "test_many_at_once"),
+        (object, "test_interface"),
+    ],
+)
+def test_flawed_checker(make: Callable[[], Any], test: str) -> None:
+    """Each flaw is found by the test that is meant for it."""
+    assert test in flaws(make)
+
+
+def test_sound_checker() -> None:
+    """A sound one passes."""
+    assert flaws(SoundChecker) == set()

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from twisted.internet.protocol import Protocol
 from zope.interface.verify import verifyObject
 
 from twisted_kong import testing
-from twisted_kong.interfaces import IPeer
+from twisted_kong.interfaces import IPeer, IProbe
 from twisted_kong.model.traffic import Outcome, Pick
 from twisted_kong.testing import (
     InOrder,
     InOrderFactory,
     KnownNamesFactory,
+    ProbeInMemory,
+    SaidHealthFactory,
     algorithm_contract,
+    health_checker_contract,
     resolver_contract,
     some_peers,
 )
 
 InOrderTests = algorithm_contract(InOrderFactory)
+SaidHealthTests = health_checker_contract(
+    lambda: SaidHealthFactory({"ill.test": Outcome("tcp")}), well=lambda probe: None, ill=lambda probe: None
+)
 KnownNamesTests = resolver_contract(lambda: KnownNamesFactory({"a.test": ["10.0.0.1", "::1"]}), "a.test", "b.test")
 
 
@@ -43,3 +50,14 @@ def test_published() -> None:
     """Everything that is published can be imported from the one place."""
     assert all(hasattr(testing, name) for name in testing.__all__)
     assert testing.__all__ == sorted(testing.__all__)
+
+
+def test_probe() -> None:
+    """The probe in memory is one, and keeps what was asked of it."""
+    probe = ProbeInMemory()
+    verifyObject(IProbe, probe)
+    protocol = Protocol()
+    probe.connect_tls(protocol, "orders.test", True, [b"h2"])
+    assert protocol.transport is not None
+    protocol.transport.write(b"PING")
+    assert (probe.sent, probe.tls) == (b"PING", ("orders.test", True, (b"h2",)))

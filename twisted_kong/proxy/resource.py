@@ -25,6 +25,7 @@ from twisted_kong.proxy.exchange import Exchange
 from twisted_kong.proxy.forwarding import Client
 from twisted_kong.proxy.headers import RequestHead
 from twisted_kong.proxy.wire import READ_SIZE, Wire
+from twisted_kong.runtime.checkers import guarded_checkers
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
 from twisted_kong.runtime.monitor import Monitor
@@ -73,7 +74,8 @@ class ReverseProxyResource(Resource):
         fallback = registry.fallback(settings.algorithm_fallback)
         resolver = make_resolver(factory, reactor, settings, guards.of("resolver", factory.name))
         names = make_names(reactor, settings, resolver)
-        monitor = Monitor(reactor, Random(), registry.checkers, names, ProbeTls(store.snapshot))
+        checkers = guarded_checkers(registry.checkers, guards)
+        monitor = Monitor(reactor, Random(), checkers, names, ProbeTls(store.snapshot))
         gateway = Gateway(registry.algorithms, settings.router_flavor, names, guards, fallback, monitor)
         gateway.apply(EMPTY, store.snapshot())
         store.subscribe(gateway.apply)

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted_kong.interfaces import IHealthChecker, IHealthCheckerFactory
 from twisted_kong.model.entities import Upstream
 from twisted_kong.model.traffic import Outcome
+from twisted_kong.runtime.guard import ComponentFailed
 from twisted_kong.runtime.names import Names
 from twisted_kong.runtime.peers import Peer
 from twisted_kong.runtime.probes import MakeTls, Probe
@@ -178,9 +179,13 @@ class Monitor:
         if factory is None:
             log.warn("{name} has no health checker {kind}: nobody is probed", name=upstream.name, kind=kind)
             return None
-        with log.failuresHandled("making the health checker {kind} for {name}", name=upstream.name, kind=kind):
+        try:
             return factory.build(upstream)
-        return None
+        except ComponentFailed:
+            return None  # that has been told
+        except Exception:
+            log.failure("making the health checker {kind} for {name}", name=upstream.name, kind=kind)
+            return None
 
     # -- the schedule ------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from twisted_kong.errors import ProxyError
 from twisted_kong.interfaces import IHealthChecker, IProbe
 from twisted_kong.model.entities import Upstream
 from twisted_kong.model.traffic import Outcome
+from twisted_kong.runtime.guard import ComponentFailed
 from twisted_kong.runtime.names import Names
 from twisted_kong.runtime.peers import Peer
 from twisted_kong.runtime.records import Record
@@ -150,8 +151,9 @@ class Probe(Waiter):
     def _broken(self, reason: Failure) -> None:
         """The checker failed, which says nothing of the peer."""
         if not self._over:
-            kind = self._upstream.healthchecks.active.type
-            log.failure("the health checker {kind} failed on {name}", reason, kind=kind, name=self._upstream.name)
+            if not reason.check(ComponentFailed):  # that has been told
+                kind = self._upstream.healthchecks.active.type
+                log.failure("the health checker {kind} failed on {name}", reason, kind=kind, name=self._upstream.name)
             self._end(None)
 
     def connect(self, protocol: IProtocol) -> None:

@@ -7,7 +7,7 @@ docs/plugins.md leads through it.
 
 from twisted_kong.store.memory import MemoryStore
 from twisted_kong.testing.algorithms import InOrder, InOrderFactory, PlainPeer, algorithm_contract, some_peers
-from twisted_kong.testing.checkers import ProbeInMemory, health_checker_contract
+from twisted_kong.testing.checkers import ProbeInMemory, SaidHealth, SaidHealthFactory, health_checker_contract
 from twisted_kong.testing.entities import a_pair, a_service, an_id, an_upstream
 from twisted_kong.testing.resolvers import KnownNames, KnownNamesFactory, resolver_contract
 from twisted_kong.testing.stores import config_store_contract
@@ -20,6 +20,8 @@ __all__ = [
     "MemoryStore",
     "PlainPeer",
     "ProbeInMemory",
+    "SaidHealth",
+    "SaidHealthFactory",
     "a_pair",
     "a_service",
     "algorithm_contract",

@@ -1,11 +1,11 @@
-"""A probe in memory, and the contract of `IHealthChecker`."""
+"""A probe in memory, a checker that says what it is told to, and the contract of `IHealthChecker`."""
 
 # mypy: allow-untyped-calls
 # Trial's assertions carry no types.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -48,13 +48,64 @@ class ProbeInMemory:
         self.transport.negotiatedProtocol = alpn[0] if alpn else None  # type: ignore[attr-defined]  # as with TLS
         self.connect(protocol)
 
+    @property
+    def sent(self) -> bytes:
+        """What the peer has got by now."""
+        sent: bytes = self.transport.value()
+        return sent
+
+    def receive(self, *pieces: bytes) -> None:
+        """The peer answers, piece by piece."""
+        for piece in pieces:
+            self.protocol.dataReceived(piece)
+
+    def hang_up(self) -> None:
+        """The peer ends the connection."""
+        self.protocol.connectionLost(Failure(ConnectionDone()))
+
+
+@implementer(IHealthChecker)
+class SaidHealth:
+    """A checker that asks nobody: ``outcomes`` are what it says, by the peer's name; all others are well."""
+
+    def __init__(self, outcomes: Mapping[str, Outcome] | None = None) -> None:
+        self.outcomes = dict(outcomes or {})
+
+    async def check(self, probe: IProbe) -> Outcome:
+        return self.outcomes.get(probe.name, Outcome(None, 200))
+
+
+@implementer(IHealthCheckerFactory)
+class SaidHealthFactory:
+    """Makes checkers that say this."""
+
+    name = "said-health"
+
+    def __init__(self, outcomes: Mapping[str, Outcome] | None = None) -> None:
+        self._outcomes = outcomes
+
+    def build(self, upstream: Upstream) -> IHealthChecker:
+        return SaidHealth(self._outcomes)
+
+
+Play = Callable[[ProbeInMemory], None]
+"""The part of a peer that has been connected to: it looks at what was sent, answers, and perhaps hangs up."""
+
+WELL, ILL = "well.test", "ill.test"
+
 
 def health_checker_contract(
-    make_factory: Callable[[], IHealthCheckerFactory], upstream: Upstream | None = None
+    make_factory: Callable[[], IHealthCheckerFactory],
+    upstream: Upstream | None = None,
+    *,
+    well: Play | None = None,
+    ill: Play | None = None,
 ) -> type[TestCase]:
     """What every `IHealthCheckerFactory` and the checkers it builds must do; ``make_factory()`` makes one.
 
-    The checker is built for ``upstream``, or for one where everything is left to its default.
+    The checker is built for ``upstream``, or for one where everything is left to its default. Where ``well`` and
+    ``ill`` play a peer that is, what the checker makes of the two is tested as well; they are called ``well.test`` and
+    ``ill.test``.
     """
     checked = upstream or an_upstream("orders")[0]
 
@@ -111,7 +162,61 @@ def health_checker_contract(
                 one.protocol.connectionLost(Failure(ConnectionDone()))
                 self.assertEqual(found, [])
 
-    return HealthCheckerContract
+    if well is None or ill is None:
+        return HealthCheckerContract
+    judging: type[TestCase] = _judging(HealthCheckerContract, {WELL: well, ILL: ill})
+    return judging
+
+
+def _judging(contract: Any, plays: Mapping[str, Play]) -> Any:
+    """The same with what a checker must make of peers that are played."""
+
+    class JudgingContract(contract):  # type: ignore[misc]  # made above
+        """The behaviour that the gateway relies on, of peers well and ill."""
+
+        def begin(self, name: str) -> tuple[ProbeInMemory, Deferred[Outcome]]:
+            """A probe of the peer of that name, under way."""
+            probe = ProbeInMemory(name)
+            return probe, _started(self.checker.check(probe))
+
+        def play(self, probe: ProbeInMemory) -> None:
+            """The part of the peer, if it has been connected to."""
+            if probe.protocol is not None:
+                plays[probe.name](probe)
+
+        def outcome(self, name: str) -> Outcome:
+            """What a probe of the peer of that name comes to."""
+            probe, asked = self.begin(name)
+            self.play(probe)
+            outcome: Outcome = self.successResultOf(asked)
+            self.assertIsInstance(outcome, Outcome)
+            return outcome
+
+        def test_well(self) -> None:
+            """Of a peer that is well there is no failure, and no status that says otherwise."""
+            outcome = self.outcome(WELL)
+            self.assertIsNone(outcome.failure, outcome)
+            self.assertIn(outcome.status, (None, 200, 302), outcome)
+
+        def test_ill(self) -> None:
+            """Of one that is ill there is a failure, or a status that says so."""
+            outcome = self.outcome(ILL)
+            self.assertFalse(outcome.failure is None and outcome.status in (None, 200, 302), outcome)
+
+        def test_again(self) -> None:
+            """One probe says nothing of the next, be it of the same peer."""
+            found = [self.outcome(name)[:2] for name in (WELL, ILL, WELL, ILL)]
+            self.assertEqual(found[:2], found[2:])
+
+        def test_many_at_once(self) -> None:
+            """Probes overlap and end in any order, each with its own outcome."""
+            begun = [self.begin(name) for name in (WELL, ILL) * 3]
+            for probe, _ in reversed(begun):
+                self.play(probe)
+            found = [self.successResultOf(asked)[:2] for _, asked in begun]
+            self.assertEqual(found[:2] * 3, found)
+
+    return JudgingContract
 
 
 def _started(work: Awaitable[Outcome]) -> Deferred[Any]:
