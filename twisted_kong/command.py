@@ -33,7 +33,7 @@ from twisted_kong.model.declarative.faults import InvalidDocument
 from twisted_kong.model.declarative.plan import addition
 from twisted_kong.prefix import make_prefix, node_id
 from twisted_kong.registry import Registry
-from twisted_kong.service import database_file, joined, make_schema, open_store
+from twisted_kong.service import database_file, make_schema, open_store
 from twisted_kong.settings import Listener, Settings, load
 from twisted_kong.store.declarative import report, text_of, tree_of
 
@@ -107,7 +107,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
     """
     overrides = {} if options.prefix is None else {"prefix": options.prefix}
     if getattr(options, "plugin_dir", None):
-        overrides["plugin_dirs"] = joined(options.plugin_dir)
+        overrides["plugin_dirs"] = ",".join(options.plugin_dir)
     return load(options.conf, os.environ, overrides)
 
 

@@ -15,7 +15,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 from types import FrameType
@@ -109,7 +109,7 @@ class Options(usage.Options):
 
     def opt_plugin_dir(self, directory: str) -> None:
         """A directory of drop-in components; may be repeated. In the place of the setting plugin_dirs."""
-        self.given["plugin_dirs"] = joined([self.given.get("plugin_dirs", ""), directory])
+        self.given["plugin_dirs"] = ",".join(filter(None, (self.given.get("plugin_dirs"), directory)))
 
     def parseArgs(self, *words: str) -> None:
         """There are options alone."""
@@ -123,11 +123,6 @@ class Options(usage.Options):
                 self.given[option.replace("-", "_")] = self[option]
         with one_line():
             self.settings = load(self["conf"], os.environ, self.given, self.given_by_set)
-
-
-def joined(directories: Iterable[str]) -> str:
-    """Directories as the setting ``plugin_dirs`` has them."""
-    return ",".join(filter(None, directories))
 
 
 class one_line:  # noqa: N801  # reads as what it does
