@@ -8,6 +8,7 @@ found by the ``name`` of its factory (`twisted_kong.registry`), and a contract s
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 
 from twisted.internet.interfaces import IProtocol
 from twisted.plugin import IPlugin
@@ -24,7 +25,15 @@ class IPeer(Interface):
     """One address that can be dialled, as an algorithm sees it. Compared and hashed by identity."""
 
     address: str = Attribute("Host and port, ``10.0.0.1:8000``; the same in every process and after a restart.")
-    weight: int = Attribute("Its share of the traffic, at least 1.")
+    weight: int = Attribute("Its share of the traffic, at least 1; 0 is given to an `ISessionAlgorithm` alone.")
+    leases: int = Attribute(
+        "The attempts it carries. The one it is picked for is counted once `IAlgorithm.pick` has returned, the one that"
+        " has ended no more when `IAlgorithm.done` is called."
+    )
+    memory: dict[str, Any] = Attribute(
+        "What algorithms remember of it, each under its own name. Survives every change of the configuration, a change"
+        " of the algorithm and back included."
+    )
 
 
 class IAlgorithm(Interface):
@@ -38,6 +47,30 @@ class IAlgorithm(Interface):
 
     def done(peer: IPeer, outcome: Outcome) -> None:
         """An attempt that `pick` chose ``peer`` for has ended. Called exactly once for each peer picked."""
+
+
+class IIncrementalAlgorithm(IAlgorithm):
+    """An algorithm that need not look at all its peers when something is new of one. Nobody has to provide this.
+
+    Where it is provided, `IAlgorithm.update` is called for the beginning and for large changes, these for small ones.
+    Each is to cost no more than the logarithm of the number of peers.
+    """
+
+    def add(peer: IPeer) -> None:
+        """This one may be picked as well. It may not until now."""
+
+    def remove(peer: IPeer) -> None:
+        """This one, of those that may be picked, may not from now on."""
+
+    def changed(peer: IPeer) -> None:
+        """One that may be picked has another weight, or its `IPeer.leases` changed without `pick` and `done`."""
+
+
+class ISessionAlgorithm(IAlgorithm):
+    """An algorithm that knows who belongs to whom. It is given peers of weight 0 as well.
+
+    Those may be picked for requests that belong to them already, and for no others.
+    """
 
 
 class IAlgorithmFactory(IPlugin):

@@ -18,7 +18,12 @@ from zope.interface.exceptions import Invalid
 from zope.interface.verify import verifyObject
 
 from twisted_kong import __version__
+from twisted_kong.balancing.hashing import ConsistentHashingFactory
+from twisted_kong.balancing.latency import LatencyFactory
+from twisted_kong.balancing.leastconnections import LeastConnectionsFactory
+from twisted_kong.balancing.poweroftwo import PowerOfTwoChoicesFactory
 from twisted_kong.balancing.roundrobin import RoundRobinFactory
+from twisted_kong.balancing.sticky import StickySessionsFactory
 from twisted_kong.discovery import Candidate, drop_ins, entry_points
 from twisted_kong.errors import ComponentError
 from twisted_kong.health.checkers.grpc import GrpcCheckerFactory, GrpcsCheckerFactory
@@ -32,6 +37,11 @@ from twisted_kong.resolving.system import SystemResolverFactory
 BUILT_IN: tuple[object, ...] = (
     RoundRobinFactory(),
     DnsResolverFactory(),
+    ConsistentHashingFactory(),
+    LeastConnectionsFactory(),
+    LatencyFactory(),
+    PowerOfTwoChoicesFactory(),
+    StickySessionsFactory(),
     SystemResolverFactory(),
     TcpCheckerFactory(),
     HttpCheckerFactory(),

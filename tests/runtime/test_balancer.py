@@ -11,7 +11,7 @@ from weakref import ref
 
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
+from zope.interface import implementer, implementer_only
 from zope.interface.verify import verifyObject
 
 from twisted_kong.balancing.roundrobin import RoundRobin
@@ -25,9 +25,9 @@ from twisted_kong.testing import PlainPeer
 OK = Outcome(None, 200, 0.1)
 
 
-@implementer(IAlgorithm)
+@implementer_only(IAlgorithm)
 class Watched(RoundRobin):
-    """Round robin that keeps what it is told."""
+    """Round robin that keeps what it is told, and wants to be told all of it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.plugin import IPlugin
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
+from zope.interface import implementer, implementer_only
 
 from twisted_kong.balancing.roundrobin import RoundRobin, RoundRobinFactory
 from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory, IPeer
@@ -53,6 +53,7 @@ class FailingFactory:
         return FailingOnTwo()
 
 
+@implementer_only(IAlgorithm)
 class FailingOnTwo(RoundRobin):
     def update(self, peers: Iterable[IPeer]) -> None:
         peers = list(peers)
@@ -216,12 +217,13 @@ class UpstreamTests(SynchronousTestCase):
         self.assertEqual(first + world.picked("orders", 1), {"10.0.0.1:80": 1, "10.0.0.2:80": 1})
 
     def test_another_algorithm(self) -> None:
-        """Another algorithm is another balancer over the same peers; leases of the old one come back to it."""
+        """Another algorithm picks among the same peers, which keep count of the leases that the old one gave."""
         upstream, targets = an_upstream("orders", "10.0.0.1:80", "10.0.0.2:80")
         world = Configured(upstream, *targets)
         balancer, peers, lease = world.balancer("orders"), world.peers("orders"), world.lease("orders")
         world.put(edited(upstream, algorithm="other"))
-        self.assertIsNot(world.balancer("orders"), balancer)
+        self.assertIs(world.balancer("orders"), balancer)
+        self.assertEqual(world.picked("orders", 4), {"10.0.0.1:80": 2, "10.0.0.2:80": 2})
         self.assertEqual(world.peers("orders"), peers)
         self.assertEqual(lease.peer.leases, 1)
         lease.release(OK)

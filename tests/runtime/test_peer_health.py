@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from zope.interface import implementer_only
 
 from twisted_kong.balancing.roundrobin import RoundRobin
-from twisted_kong.interfaces import IPeer
+from twisted_kong.interfaces import IAlgorithm, IPeer
 from twisted_kong.model.entities import Target
 from twisted_kong.model.records import HealthChecks
 from twisted_kong.runtime.balancer import Balancer
@@ -35,8 +36,9 @@ def a_target() -> Target:
     return target
 
 
+@implementer_only(IAlgorithm)
 class Watched(RoundRobin):
-    """Round robin that counts how often it is told."""
+    """Round robin that counts how often it is told, and wants to be told of everybody."""
 
     updates = 0
 

@@ -55,7 +55,7 @@ def told(entity: type[Entity], names: Names = KONGS_NAMES) -> Json:
         schema["properties"] = {name: _value(attributes, _told_part) for name, attributes in found.items()}
         schema["required"] = [name for name, attributes in found.items() if _always_there(attributes)]
     if entity is Upstream:
-        schema["required"].remove("orderlist")
+        schema["required"] = [name for name in schema["required"] if name not in Upstream.rarities]
     if isinstance(KINDS[entity.collection], CertificateKind):
         schema["properties"][CertificateKind.FIELD] = {"type": "array", "items": TEXT}
         schema["required"].append(CertificateKind.FIELD)

@@ -1,120 +1,279 @@
 """Weighted round robin: exact and smooth.
 
-The promise: with the same peers, any window of Σ(weight/gcd) picks hits every peer exactly weight/gcd times, and
-a peer's picks are spread over the window as evenly as its share allows. Memory is one entry for each peer,
+The promise: while the peers stay the same, any window of Σ(weight/gcd) picks hits every peer exactly weight/gcd times,
+and a peer's picks are spread over the window as evenly as its share allows. Memory is one entry for each peer,
 whatever the weights.
 
-The method is earliest deadline first with releases, as periodic tasks are scheduled on one processor. In a cycle
-of W picks a peer of share w owns w windows of W/w picks each; it may be picked once in every window, not before
-the window opens, and whoever's window closes first goes first. The windows of all peers fill the cycle exactly, so
-each cycle uses every one of them and is the same as the cycle before.
+The method is earliest deadline first with releases, as periodic tasks are scheduled on one processor. Time goes on by
+1/Σweight with every pick, so that a peer of weight w is due once in 1/w. It owns one *window* after the other of that
+length; it may be picked once in every window, not before that opens, and whoever's window closes first goes first. A
+cycle of Σ(weight/gcd) picks takes 1/gcd and is filled exactly by the windows of all peers, so each cycle uses every one
+of them and is the same as the cycle before.
 
-A change of the peers begins a new cycle, in which everybody keeps its pace: the first window of a peer
-opens when its next one would have, and closes the earlier the longer it has been open already. So light peers are
-neither starved nor favoured by frequent changes. The cycles after it repeat that one, so how evenly picks are spread
-may depend on the change; how many there are does not.
+When a peer comes, leaves or gets another weight, a new cycle begins there and then, and nothing is done to the others:
+whatever window each of them is in is its first of the new cycle, and closes when it would have. How long a cycle is and
+how many windows of it each one owns are worked out when a window has been used. So light peers are neither starved nor
+favoured by frequent changes.
+
+Times are integers, `SECOND` to the unit, so that cycles are the same to the last bit however long it has been running.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from heapq import heapify, heappop, heappush
 from math import gcd
 
 from zope.interface import implementer
 
-from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory, IPeer
+from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory, IIncrementalAlgorithm, IPeer
 from twisted_kong.model.entities import Upstream
 from twisted_kong.model.traffic import Outcome, Pick
 
-_Turn = tuple[int, float, int, int, int]
-"""A peer's current window: (when, end, index, window, cycle).
-
-``index`` says whose it is, ``window`` and ``cycle`` which one. Turns are compared by what comes first: ``when`` is the
-cycle of a turn that is open, and of one that is not the number of the pick that opens it; ``end`` is where in its cycle
-the window closes, computed afresh for each, so that rounding never adds up. No two turns have the same index.
-"""
+SECOND = 1 << 60
+"""A unit of time: that in which a peer of weight 1 is due once."""
 
 
-@implementer(IAlgorithm)
-class RoundRobin:
-    """The picks of one upstream. A pick costs O(log peers), a change of the peers O(peers)."""
+class _Turns:
+    """A peer and the window it is in.
+
+    ``opens`` and ``closes`` are of the window, which is number ``window`` of its share of cycle ``cycle``; both count
+    from the beginning of ``epoch``, the change of the peers that it has noticed last. ``first_opens`` and
+    ``first_closes`` are where in every cycle of the epoch its first window is. ``entry`` is the one in a heap that is
+    its; others that name it are out of date.
+    """
+
+    __slots__ = (
+        "closes",
+        "cycle",
+        "entry",
+        "epoch",
+        "first_closes",
+        "first_opens",
+        "index",
+        "opens",
+        "peer",
+        "weight",
+        "window",
+    )
+
+    def __init__(self, peer: IPeer, index: int, now: int) -> None:
+        self.peer = peer
+        self.weight = peer.weight
+        self.index = index
+        self.opens = now
+        self.closes = now + SECOND // self.weight
+        self.epoch = -1
+        self.first_opens = self.first_closes = self.window = self.cycle = 0
+        self.entry: _Entry | None = None
+
+    def leave(self) -> None:
+        """It is there no more, though a heap may hold on to it for a while: not to the peer."""
+        self.entry = None
+        del self.peer
+
+    def __lt__(self, other: object) -> bool:
+        return False  # of two entries that are otherwise alike, one is out of date
+
+
+class _Weights:
+    """The weights of all peers: their sum and their greatest common divisor, 0 without any. An entry for each value."""
+
+    __slots__ = ("_counts", "total", "unit")
 
     def __init__(self) -> None:
-        self._peers: Sequence[IPeer] = ()
-        self._shares: Sequence[int] = ()
-        self._opens: Sequence[int] = ()  # the pick of every cycle that opens the first window of each
-        self._ends: Sequence[float] = ()  # where in every cycle the first window of each closes
-        self._last: list[int] = []  # the number of each one's last pick; before it, minus the picks it joined after
-        self._picks = 0
-        self._begin = 0  # the picks before the first cycle
-        self._length = 0
-        self._opened: list[_Turn] = []
-        self._waiting: list[_Turn] = []
+        self._counts: dict[int, int] = {}
+        self.total = 0
+        self.unit = 0
+
+    def add(self, weight: int) -> None:
+        self.total += weight
+        self.unit = gcd(self.unit, weight)
+        self._counts[weight] = self._counts.get(weight, 0) + 1
+
+    def remove(self, weight: int) -> None:
+        self.total -= weight
+        self._counts[weight] -= 1
+        if not self._counts[weight]:
+            del self._counts[weight]
+            self._find_unit()
+
+    def _find_unit(self) -> None:
+        """What is left may have more in common."""
+        found = 0
+        for weight in self._counts:
+            found = gcd(found, weight)
+            if found == self.unit:
+                return
+        self.unit = found
+
+
+_Entry = tuple[int, int, int, _Turns]
+"""In a heap: of an open window (closes, index, opens, turns), of one that is not (opens, closes, index, turns)."""
+
+
+@implementer(IIncrementalAlgorithm)
+class RoundRobin:
+    """The picks of one upstream. A pick and a change of one peer cost O(log peers)."""
+
+    def __init__(self) -> None:
+        self._turns: dict[IPeer, _Turns] = {}
+        self._opened: list[_Entry] = []
+        self._waiting: list[_Entry] = []
+        self._joined = 0
+        self._early: set[_Turns] = set()  # picked before their window had opened, in this epoch
+        self._epoch = 0
+        self._begin = 0  # when the epoch began
+        self._start = 0  # when the cycle began
+        self._picks = 0  # in the cycle
+        self._weights = _Weights()
+        self._length = 0  # of the cycle, in picks
+        self._span = 0  # of the cycle, in time
+
+    # -- changes -------------------------------------------------------------------------------------------------
 
     def update(self, peers: Iterable[IPeer]) -> None:
-        """Start a new cycle over ``peers``; among equals who has waited longest comes first."""
-        self._begin = begin = self._picks
-        known = dict(zip(self._peers, self._last, strict=True))
-        self._peers = peers = list(peers)
-        self._last = last = [known.get(peer, -begin) for peer in peers]
-        weights = [peer.weight for peer in peers]
-        unit = gcd(*weights) or 1
-        self._shares = shares = [weight // unit for weight in weights]
-        self._length = length = sum(shares)
-        # the picks until the next window of each would have opened; negative where it has been open for as many
-        dues = [
-            (was + (length - 1) // share if was > 0 else -was) - begin for share, was in zip(shares, last, strict=True)
-        ]
-        self._opens = [due if due > 0 else 0 for due in dues]
-        self._ends = [
-            1 / share if due >= 0 else 1 / share + due / length for share, due in zip(shares, dues, strict=True)
-        ]
-        turns = list(zip(self._opens, self._ends, range(len(peers)), strict=True))
-        self._opened = [(0, end, index, 0, 0) for opens, end, index in turns if not opens]
-        self._waiting = [(begin + opens, end, index, 0, 0) for opens, end, index in turns if opens]
-        heapify(self._opened)
-        heapify(self._waiting)
+        """Have these; those that were there stay where they are. Newcomers of one weight take turns as listed."""
+        peers = dict.fromkeys(peers)
+        turns = self._turns
+        gone = [peer for peer in turns if peer not in peers]
+        changed = [peer for peer in peers if peer not in turns or turns[peer].weight != peer.weight]
+        self._change(changed, gone)
+
+    def add(self, peer: IPeer) -> None:
+        self._change((peer,), ())
+
+    def remove(self, peer: IPeer) -> None:
+        self._change((), (peer,))
+
+    def changed(self, peer: IPeer) -> None:
+        if self._turns[peer].weight != peer.weight:
+            self._change((peer,), ())
+
+    def _change(self, changed: Iterable[IPeer], gone: Iterable[IPeer]) -> None:
+        """A cycle begins, with some that are new or of another weight and without some that were there."""
+        if not changed and not gone:
+            return
+        now = self._begin_epoch()
+        for peer in gone:
+            turns = self._turns.pop(peer)
+            self._weights.remove(turns.weight)
+            turns.leave()
+        for peer in changed:
+            self._place(peer, now)
+        unit = self._weights.unit
+        if unit:
+            self._length = self._weights.total // unit
+            self._span = SECOND // unit
+        for heap in (self._opened, self._waiting):
+            if len(heap) > 2 * len(self._turns) + 64:
+                heap[:] = [entry for entry in heap if entry[3].entry is entry]
+                heapify(heap)
+
+    def _begin_epoch(self) -> int:
+        """The time, from which everything counts anew."""
+        total = self._weights.total
+        now = self._start + self._picks * SECOND // total if total else self._start
+        self._begin = self._start = now
+        self._picks = 0
+        self._epoch += 1
+        for turns in self._early:
+            if turns.entry is not None and turns.opens >= now + SECOND // turns.weight:
+                self._enter(turns, now)  # or its first window would open after its second
+        self._early.clear()
+        return now
+
+    def _place(self, peer: IPeer, now: int) -> None:
+        """A peer comes, or has another weight."""
+        turns = self._turns.get(peer)
+        if turns is None:
+            turns = self._turns[peer] = _Turns(peer, self._joined, now)
+            self._joined += 1
+        else:
+            self._weights.remove(turns.weight)
+            turns.weight = peer.weight
+        self._weights.add(turns.weight)
+        self._enter(turns, now)
+
+    def _enter(self, turns: _Turns, now: int) -> None:
+        """Put it where its weight wants it, in a window that opens within its length from now at the latest."""
+        length = SECOND // turns.weight
+        turns.opens = min(turns.opens, now + length - 1)
+        turns.closes = turns.opens + length
+        turns.entry = entry = (turns.opens, turns.closes, turns.index, turns)
+        heappush(self._waiting, entry)
+
+    # -- picks ---------------------------------------------------------------------------------------------------
 
     def pick(self, pick: Pick) -> IPeer | None:
-        now = self._picks
+        if not self._turns:
+            return None
+        now = self._start + self._picks * SECOND // self._weights.total
         opened, waiting = self._opened, self._waiting
         while waiting and waiting[0][0] <= now:
-            _, end, index, window, cycle = heappop(waiting)
-            heappush(opened, (cycle, end, index, window, cycle))
-        if opened and not pick.tried:
-            turn = heappop(opened)
-        else:
-            found = self._take(opened, pick.tried) or self._take(waiting, pick.tried)
+            opens, closes, index, turns = entry = heappop(waiting)
+            if turns.entry is entry:
+                turns.entry = entry = (closes, index, opens, turns)
+                heappush(opened, entry)
+        if pick.tried or not opened:
+            found = self._search(pick.tried)
             if found is None:
                 return None
-            turn = found
-        _, _, index, window, cycle = turn
-        self._last[index] = self._picks = now + 1
-        share = self._shares[index]
-        window += 1
-        if window == share:
-            window = 0
-            cycle += 1
-            opens, end = self._opens[index], self._ends[index]
+            turns = found
         else:
-            opens = -(-window * self._length // share)
-            end = (window + 1) / share
-        heappush(waiting, (self._begin + cycle * self._length + opens, end, index, window, cycle))
-        return self._peers[index]
+            entry = heappop(opened)
+            turns = entry[3]
+            if turns.entry is not entry:
+                return self.pick(pick)  # an entry out of date is gone with that
+        if turns.epoch != self._epoch:
+            # Nothing was done to it when the epoch began; the window it was in then is its first.
+            turns.epoch = self._epoch
+            turns.window = turns.cycle = 0
+            turns.first_opens = turns.opens - self._begin if turns.opens > self._begin else 0
+            turns.first_closes = turns.closes - self._begin
+        turns.window += 1
+        if turns.window * self._weights.unit == turns.weight:
+            turns.window = 0
+            turns.cycle += 1
+            begin = self._begin + turns.cycle * self._span
+            turns.opens = begin + turns.first_opens
+            turns.closes = begin + turns.first_closes
+        else:
+            begin = self._begin + turns.cycle * self._span
+            turns.opens = begin + turns.window * SECOND // turns.weight
+            turns.closes = begin + (turns.window + 1) * SECOND // turns.weight
+        turns.entry = entry = (turns.opens, turns.closes, turns.index, turns)
+        heappush(waiting, entry)
+        self._picks += 1
+        if self._picks == self._length:
+            self._picks = 0
+            self._start += self._span
+        return turns.peer
 
-    def _take(self, turns: list[_Turn], tried: Collection[IPeer]) -> _Turn | None:
-        """The first turn of a peer not in ``tried``, taken out; the others stay."""
+    def _search(self, tried: Collection[IPeer]) -> _Turns | None:
+        """Who is next of those not in ``tried``, taken out of its heap: before its window has opened, if need be."""
+        found = self._take(self._opened, tried)
+        if found is None:
+            found = self._take(self._waiting, tried)
+            if found is not None:
+                self._early.add(found)
+        return found
+
+    def _take(self, heap: list[_Entry], tried: Collection[IPeer]) -> _Turns | None:
+        """The first of a heap that is not in ``tried``, taken out; the others stay."""
         skipped = []
         found = None
-        while turns and found is None:
-            turn = heappop(turns)
-            if self._peers[turn[2]] in tried:
-                skipped.append(turn)
+        while heap and found is None:
+            entry = heappop(heap)
+            turns = entry[3]
+            if turns.entry is not entry:
+                continue
+            if turns.peer in tried:
+                skipped.append(entry)
             else:
-                found = turn
-        for turn in skipped:
-            heappush(turns, turn)
+                found = turns
+        for entry in skipped:
+            heappush(heap, entry)
         return found
 
     def done(self, peer: IPeer, outcome: Outcome) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from twisted_kong.model import hosts
 from twisted_kong.model.access import Consumer, KeyauthCredential, Plugin
@@ -162,6 +162,16 @@ class Upstream(Entity):
     collection = "upstreams"
     shorthands = ("algorithm", "hash_on")
     rules = UPSTREAM_RULES
+    rarities: ClassVar = (
+        "orderlist",
+        "on_all_unhealthy",
+        "retry_budget",
+        "max_connections",
+        "queue",
+        "sticky_sessions_cookie",
+        "sticky_sessions_cookie_path",
+    )
+    """Fields of Kong 0.10, of Kong 3.11 and of our own."""
 
     name: UpstreamName
     algorithm: Annotated[String, Named("algorithms")] = "round-robin"
@@ -185,6 +195,8 @@ class Upstream(Entity):
     retry_budget: Annotated[RetryBudget | None, OURS] = None
     max_connections: Annotated[Integer, Between(1, 65535), OURS] | None = None
     queue: Annotated[Queue | None, OURS] = None
+    sticky_sessions_cookie: CookieName | None = None
+    sticky_sessions_cookie_path: Path | None = None
 
     @classmethod
     def settle(cls, whole: dict[str, Any], given: Mapping[str, Any], algorithms: tuple[str, ...]) -> None:
@@ -193,9 +205,9 @@ class Upstream(Entity):
             whole["orderlist"] = None
 
     def document(self) -> dict[str, Any]:
-        """Every field; those that clients of Kong 3 do not know only where they are set."""
+        """Every field; those that clients of Kong 3.9 do not know only where they are set."""
         document = super().document()
-        for name in ("orderlist", "on_all_unhealthy", "retry_budget", "max_connections", "queue"):
+        for name in self.rarities:
             if document[name] is None:
                 del document[name]
         if self.healthchecks.passive.recovery is None:

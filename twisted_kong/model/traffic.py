@@ -23,8 +23,8 @@ class Outcome(NamedTuple):
 
     ``failure`` is None, ``"tcp"`` (refused, reset, closed, not HTTP), ``"timeout"`` or ``"dns"`` (no address was
     found, which says nothing of the peer itself); of a probe also ``"http"``, an answer that makes no sense. ``status``
-    is the status of the answer, None without one; ``latency`` the seconds from the pick to the head of the answer;
-    ``error`` what a person is told of a failure.
+    is the status of the answer, None without one; ``latency`` the seconds from the attempt's pick to the head of its
+    answer; ``error`` what a person is told of a failure.
 
     Without any of them nothing was learnt: the attempt was given up for reasons that are not the peer's.
     """

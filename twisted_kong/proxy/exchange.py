@@ -30,16 +30,18 @@ from twisted_kong.errors import (
 )
 from twisted_kong.model.entities import Consumer, Service
 from twisted_kong.model.traffic import Outcome
+from twisted_kong.proxy.binding import bind
 from twisted_kong.proxy.client import UpstreamConnection
 from twisted_kong.proxy.dialling import Key, dial
 from twisted_kong.proxy.downstream import Downstream
 from twisted_kong.proxy.forwarding import Client, asks_for_websocket, forwarded, server_name
 from twisted_kong.proxy.headers import RequestHead, ResponseHead, has_date
 from twisted_kong.proxy.lookups import Lookups, told
-from twisted_kong.proxy.sending import Connection, Sending
+from twisted_kong.proxy.sending import Connection, Sending, let_go
 from twisted_kong.proxy.tunnel import Tunnel
 from twisted_kong.proxy.upload import Upload
 from twisted_kong.runtime.balancer import Balancer, Lease
+from twisted_kong.runtime.hashkeys import Bond
 from twisted_kong.runtime.peers import Peer
 from twisted_kong.telemetry.accesslog import Try
 
@@ -66,6 +68,7 @@ class Exchange(Sending):
         "_attempts",
         "_balancer",
         "_began",
+        "_bond",
         "_connecting",
         "_failures",
         "_latency",
@@ -97,6 +100,7 @@ class Exchange(Sending):
         self._tried: tuple[Peer, ...] = ()
         self._failures: tuple[Try, ...] = ()  # of the attempts before
         self._lease: Lease | None = None
+        self._bond: Bond | None = None
         self._connecting: IConnector | Deferred[Any] | Waiting | None = None
         self._lookups: Lookups | None = None
         self._sent = 0  # bytes of the answer's body
@@ -180,7 +184,10 @@ class Exchange(Sending):
         try:
             if self._attempts:
                 self._began = self.core.seconds()
-            lease = self._balancer.lease(self._tried, again=unresolved is None)
+            elif unresolved is None and self._balancer.keys is not None:
+                self._bond = bind(self._balancer.keys, self.head, self.client, self.consumer, self.match)
+            bond = self._bond
+            lease = self._balancer.lease(self._tried, None if bond is None else bond.key, again=unresolved is None)
             if lease is None:
                 raise unresolved or self._balancer.nobody(retry=bool(self._attempts))
         except ProxyError as error:
@@ -261,7 +268,7 @@ class Exchange(Sending):
         lines += core.tokens.proxied(head, self.request_id, latency, self._picked - self.started, self.client.http2)
         if core.debug_allowed and self.match is not None:
             lines += core.debug_lines(self.head, self.match)
-        return lines
+        return lines if self._bond is None else self._bond.mark(lines, self._peer)
 
     def answered(self, head: ResponseHead, content: bytes, ended: bool) -> None:
         lines = self._heard(head)
@@ -294,7 +301,7 @@ class Exchange(Sending):
 
     def _complete(self) -> None:
         self._connection = None
-        self._release(Outcome(None, self._status, self._latency))
+        self._release(Outcome(None, self._status, self._latency - (self._began - self._picked)))
         self._end(self._status)
 
     def drained(self) -> None:
@@ -343,7 +350,8 @@ class Exchange(Sending):
 
     def _log_failure(self, what: str, failure: str) -> None:
         """The latest attempt ended in ``failure``; ``what`` says it in words."""
-        self._failures += (Try(self._peer.address, self._began - self.started, self._lasted(), failure),)
+        lasted = self.core.seconds() - self._began
+        self._failures += (Try(self._peer.address, self._began - self.started, lasted, failure),)
         log.warn(
             "attempt {attempt} of {request_id} on {peer} of {name} {what}",
             attempt=self._attempts,
@@ -374,6 +382,7 @@ class Exchange(Sending):
         now = core.seconds()
         if self._attempts and not error.decided:
             lines += core.tokens.failed(self.request_id, now - self._picked, self._picked - self.started)
+            lines = lines if self._bond is None else self._bond.mark(lines, None)
         else:
             lines += core.tokens.decided(self.request_id, now - self.started)
         self._sent = len(body)
@@ -388,22 +397,13 @@ class Exchange(Sending):
         """
         connecting, self._connecting = self._connecting, None
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.leave()
-        elif isinstance(connecting, Deferred):
-            connecting.cancel()
-        elif connecting is not None:
-            connecting.disconnect()
+        let_go(connecting, connection)
         self._release(Outcome())
 
     def _release(self, outcome: Outcome) -> None:
         lease, self._lease = self._lease, None
         if lease is not None:
             lease.release(outcome)
-
-    def _lasted(self) -> float:
-        """Seconds since the latest attempt began."""
-        return self.core.seconds() - self._began
 
     def tries(self) -> Sequence[Try]:
         """The attempts so far, in order; the last one is still under way, or has been answered."""

@@ -88,6 +88,10 @@ class Client:
         )
         """What there is to say of a client that says nothing of itself."""
 
+    def real(self, head: RequestHead) -> str:
+        """The address of the client behind whoever sent ``head``, as far as that one is believed."""
+        return self.trust.client(head, self.address) if self.trusted else self.address
+
 
 def came_by_https(head: RequestHead, client: Client, api: Api | None) -> bool:
     """Whether a request was encrypted on its way: to us, or to somebody before us who says so.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IConnector
 
 from twisted_kong.errors import ProxyError
 from twisted_kong.model.entities import Service
@@ -20,6 +23,7 @@ from twisted_kong.tls import ClientTerms
 
 if TYPE_CHECKING:
     from twisted_kong.proxy.core import ProxyCore
+    from twisted_kong.proxy.http2.pool import Waiting
     from twisted_kong.routing.router import Match
 
 
@@ -215,3 +219,13 @@ class Sending:
             self.downstream.hold_body(False)
         elif self._connection is not None:
             self._send_upload(self._connection, self._upload)
+
+
+def let_go(connecting: IConnector | Deferred[Any] | Waiting | None, connection: Connection | None) -> None:
+    """Give up the connection of an attempt, or whatever is under way towards one."""
+    if connection is not None:
+        connection.leave()
+    elif isinstance(connecting, Deferred):
+        connecting.cancel()
+    elif connecting is not None:
+        connecting.disconnect()

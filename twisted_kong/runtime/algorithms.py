@@ -12,7 +12,13 @@ from functools import partial
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory, IPeer
+from twisted_kong.interfaces import (
+    IAlgorithm,
+    IAlgorithmFactory,
+    IIncrementalAlgorithm,
+    IPeer,
+    ISessionAlgorithm,
+)
 from twisted_kong.model.components import Component
 from twisted_kong.model.entities import Upstream
 from twisted_kong.model.traffic import Outcome, Pick
@@ -27,12 +33,15 @@ RETRY = 1.0
 """Seconds until an algorithm that could not be made, or failed to take its peers, is given another chance."""
 
 
-@implementer(IAlgorithm)
+@implementer(IIncrementalAlgorithm)
 class GuardedAlgorithm:
     """An algorithm for the peers of ``name`` that harms nobody, whatever the one that ``build`` makes may do.
 
     While that one fails, the algorithm of ``fallback`` picks. It is asked again with every request, if it has been made
     and has taken its peers: it may come to itself.
+
+    ``incremental``: a change of one peer is told as that, not as an update of all. ``sessions``: it is to be given
+    peers of weight 0 as well.
     """
 
     def __init__(
@@ -49,26 +58,52 @@ class GuardedAlgorithm:
         self._fallback = fallback
         self._substitute: GuardedAlgorithm | None = None
         self._substituted: dict[IPeer, int] = {}  # how often the substitute has picked whom and not been told of it
-        self._order: tuple[IPeer, ...] | None = None  # the peers, once there was an update
-        self._peers: frozenset[IPeer] = frozenset()
+        self._peers: dict[IPeer, None] | None = None  # once there was an update
+        self.incremental = False
+        self.sessions = False
         self._ready = False  # the algorithm is there and has taken the peers
         self._next = 0.0  # when it is given another chance to be
         self._prepare()
 
     def update(self, peers: Iterable[IPeer]) -> None:
-        self._order = tuple(peers)
-        self._peers = frozenset(self._order)
-        self._ready = False
+        self._peers = dict.fromkeys(peers)
         if self._substitute is not None:
-            self._substitute.update(self._order)
+            self._substitute.update(self._peers)
         self._prepare()
+
+    def add(self, peer: IPeer) -> None:
+        if self._peers is None:
+            self._peers = {}
+        self._peers[peer] = None
+        self._tell(peer, "add")
+
+    def remove(self, peer: IPeer) -> None:
+        if self._peers is not None:
+            self._peers.pop(peer, None)
+        self._tell(peer, "remove")
+
+    def changed(self, peer: IPeer) -> None:
+        self._tell(peer, "changed")
+
+    def _tell(self, peer: IPeer, news: str) -> None:
+        """Something is new of one peer. Whoever cannot take that is told of all of them."""
+        if self._substitute is not None:
+            getattr(self._substitute, news)(peer)
+        if not self._ready or not self.incremental:
+            self._prepare()
+            return
+        try:
+            getattr(self._algorithm, news)(peer)
+        except Exception:
+            self._guard.failed(f"take a change of the peers of {self.name}")
+            self._prepare()
 
     def pick(self, pick: Pick) -> IPeer | None:
         """:raise ComponentFailed: neither the algorithm nor its fallback can."""
         if self._ready or self._prepared():
             try:
                 peer = self._algorithm.pick(pick)  # type: ignore[union-attr]  # it is ready
-                if peer is None or (peer in self._peers and peer not in pick.tried):
+                if peer is None or (peer in self._peers and peer not in pick.tried):  # type: ignore[operator]  # it is ready
                     return peer
                 raise ValueError(f"{peer!r} is none that it may pick")
             except Exception:
@@ -86,6 +121,7 @@ class GuardedAlgorithm:
 
     def _prepare(self) -> None:
         """Make the algorithm, if that has not been done yet, and give it the peers, if there was an update."""
+        self._ready = False
         self._next = self._guard.seconds() + RETRY
         try:
             if self._algorithm is None:
@@ -93,12 +129,14 @@ class GuardedAlgorithm:
                 if not IAlgorithm.providedBy(made):
                     raise TypeError(f"{made!r} is no algorithm")
                 self._algorithm = made
+                self.incremental = IIncrementalAlgorithm.providedBy(made)
+                self.sessions = ISessionAlgorithm.providedBy(made)
         except Exception:
             self._guard.failed(f"make an algorithm for {self.name}")
             return
         try:
-            if self._order is not None:
-                self._algorithm.update(self._order)
+            if self._peers is not None:
+                self._algorithm.update(tuple(self._peers))
             self._ready = True
         except Exception:
             self._guard.failed(f"take the peers of {self.name}")
@@ -114,7 +152,7 @@ class GuardedAlgorithm:
             if self._fallback is None:
                 raise ComponentFailed(f"{self._guard.component} failed for {self.name}")
             self._substitute = self._fallback()
-            self._substitute.update(self._order or ())
+            self._substitute.update(self._peers or ())
         peer = self._substitute.pick(pick)
         if peer is not None:
             self._substituted[peer] = self._substituted.get(peer, 0) + 1

@@ -1,8 +1,13 @@
-"""A balancer lends the peers of one destination, one lease for each attempt."""
+"""A balancer lends the peers of one destination, one lease for each attempt.
+
+Who may be lent follows from what a peer is (its weight, its health) and is worked out here alone; whoever changes a
+peer says so: `Balancer.changed` of one, `Balancer.refresh` of many. An `IIncrementalAlgorithm` hears of what is new and
+of nothing else, so that one peer among ten thousand costs what one among ten does.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,9 +15,10 @@ from twisted.internet.defer import Deferred
 from twisted_kong.errors import Nobody, NoPeer, NoPeerLeft
 from twisted_kong.interfaces import IAlgorithm
 from twisted_kong.model.traffic import Outcome, Pick
-from twisted_kong.runtime.algorithms import guarded
+from twisted_kong.runtime.algorithms import GuardedAlgorithm, guarded
 from twisted_kong.runtime.budget import Budget
 from twisted_kong.runtime.crowd import Crowd
+from twisted_kong.runtime.hashkeys import HashKeys
 from twisted_kong.runtime.peers import Peer
 
 _FIRST_PICK = Pick()
@@ -20,14 +26,18 @@ _FIRST_PICK = Pick()
 Before = Callable[[], Deferred[Any] | None]
 """What a request calls before its first lease: it may have to wait."""
 
+FEW = 16
+"""Changes that an incremental algorithm is told one by one, whatever part of its peers that is."""
+
 
 class Lease:
     """A peer borrowed for one attempt; it is given back by `release`, exactly once."""
 
-    __slots__ = ("_balancer", "peer")
+    __slots__ = ("_algorithm", "_balancer", "peer")
 
-    def __init__(self, balancer: Balancer, peer: Peer) -> None:
+    def __init__(self, balancer: Balancer, algorithm: GuardedAlgorithm, peer: Peer) -> None:
         self._balancer: Balancer | None = balancer
+        self._algorithm = algorithm
         self.peer = peer
 
     def release(self, outcome: Outcome) -> None:
@@ -35,16 +45,17 @@ class Lease:
         balancer = self._balancer
         if balancer is not None:
             self._balancer = None
-            balancer.done(self.peer, outcome)
+            balancer.done(self.peer, outcome, self._algorithm)
 
 
 class Balancer:
-    """The peers of one destination under one algorithm. Outlives every change of its peers."""
+    """The peers of one destination under one algorithm. Outlives every change of either."""
 
     def __init__(self, name: str, algorithm: IAlgorithm) -> None:
         self._algorithm = guarded(algorithm)
         self.name = name
-        self.peers: Sequence[Peer] = ()
+        self.keys: HashKeys | None = None
+        """What requests are hashed by; None where they are not."""
         self.checked = False
         """Whether the health of a peer counts."""
         self.before: Callable[[], Deferred[Any] | None] | None = None
@@ -64,7 +75,8 @@ class Balancer:
         """What bounds the requests of a peer, if anything does."""
         self._unknown: Before | None = None
         self._crowded: Before | None = None
-        self._weights: Sequence[tuple[Peer, int]] = ()
+        self._members: dict[Peer, None] = {}
+        self._lent: dict[Peer, int] = {}  # whom the algorithm was told of, with their weights
 
     @property
     def name(self) -> str:
@@ -75,27 +87,41 @@ class Balancer:
     def name(self, name: str) -> None:
         self._algorithm.name = name
 
-    def update(self, peers: Sequence[Peer], *, checked: bool = False) -> None:
+    @property
+    def peers(self) -> Collection[Peer]:
+        """All that were given, lent or not."""
+        return self._members.keys()
+
+    # -- who may be lent -----------------------------------------------------------------------------------------
+
+    def use(self, algorithm: IAlgorithm) -> None:
+        """Let ``algorithm`` pick from now on. Leases under way end with the one that picked them."""
+        name = self.name
+        self._algorithm = guarded(algorithm)
+        self.name = name
+        self._lent = self._lendable()
+        self._algorithm.update(self._lent)
+
+    def update(self, peers: Iterable[Peer], *, checked: bool = False) -> None:
         """Lend these from now on: none of weight 0 and, where health is ``checked``, none that is not healthy."""
-        self.peers = peers
+        self._members = dict.fromkeys(peers)
         self.checked = checked
         self.refresh()
 
-    def refresh(self) -> None:
-        """Look again at the weight and the health of every peer. Nothing happens where nothing changed."""
-        weights = [(peer, peer.weight) for peer in self.peers if peer.weight and self._may_be_lent(peer)]
-        if weights != self._weights:
-            self._weights = weights
-            self._algorithm.update([peer for peer, _ in weights])
+    def add(self, peer: Peer) -> None:
+        """Lend this one as well."""
+        self._members[peer] = None
+        self.changed(peer)
 
-    def _may_be_lent(self, peer: Peer) -> bool:
-        well = peer.healthy or peer.on_trial or not self.checked
-        return well and (self.crowd is None or peer.leases < self.crowd.limit)
+    def remove(self, peer: Peer) -> None:
+        """Lend this one no more."""
+        self._members.pop(peer, None)
+        self.changed(peer)
 
     @property
     def lends(self) -> bool:
         """Whether anybody could be lent right now."""
-        return bool(self._weights)
+        return bool(self._lent)
 
     def unknown(self, wait: Before | None) -> None:
         """Requests wait until peers are known, as ``wait`` says; None, and they need not."""
@@ -108,8 +134,48 @@ class Balancer:
         self.before = self._unknown or wait
 
     def changed(self, peer: Peer) -> None:
-        """Look again at the weight and the health of one peer."""
-        self.refresh()
+        """Look again at the weight and the health of one peer, whether it is lent here or not."""
+        if peer in self._members and self._may_be_lent(peer):
+            if self._lent.get(peer) != peer.weight:
+                self._tell({peer: peer.weight}, ())
+        elif peer in self._lent:
+            self._tell({}, (peer,))
+
+    def refresh(self) -> None:
+        """Look again at the weight and the health of every peer. Nothing happens where nothing changed."""
+        lendable, lent = self._lendable(), self._lent
+        if lendable != lent:
+            new = {peer: weight for peer, weight in lendable.items() if lent.get(peer) != weight}
+            gone = [peer for peer in lent if peer not in lendable]
+            if lent and self._algorithm.incremental and len(new) + len(gone) <= max(FEW, len(lent) // 16):
+                self._tell(new, gone)
+            else:
+                self._lent = lendable
+                self._algorithm.update(lendable)
+
+    def _may_be_lent(self, peer: Peer) -> bool:
+        well = peer.healthy or peer.on_trial or not self.checked
+        room = self.crowd is None or peer.leases < self.crowd.limit
+        return well and room and (peer.weight > 0 or self._algorithm.sessions)
+
+    def _lendable(self) -> dict[Peer, int]:
+        return {peer: peer.weight for peer in self._members if self._may_be_lent(peer)}
+
+    def _tell(self, new: Mapping[Peer, int], gone: Collection[Peer]) -> None:
+        """A few peers are new or have a new weight, a few are ``gone``."""
+        lent, algorithm = self._lent, self._algorithm
+        for peer in gone:
+            del lent[peer]
+            algorithm.remove(peer)
+        for peer, weight in new.items():
+            known = peer in lent
+            lent[peer] = weight
+            if known:
+                algorithm.changed(peer)
+            else:
+                algorithm.add(peer)
+
+    # -- leases --------------------------------------------------------------------------------------------------
 
     def may_retry(self) -> bool:
         """Whether a request whose attempt has failed may have another one."""
@@ -124,28 +190,34 @@ class Balancer:
         """
         if not self.open:
             return None
-        peer = self._algorithm.pick(Pick(key, tried) if tried or key is not None else _FIRST_PICK)
+        algorithm = self._algorithm
+        peer = algorithm.pick(Pick(key, tried) if tried or key is not None else _FIRST_PICK)
         if peer is None and tried and again:
-            peer = self._algorithm.pick(Pick(key))
+            peer = algorithm.pick(Pick(key))
         if peer is None:
             return None
         if not tried and self.budget is not None:
             self.budget.request()
         if self.trials is not None and peer.on_trial:  # type: ignore[attr-defined]  # as below
             self.trials(peer)  # type: ignore[arg-type]
-        peer.leases += 1  # type: ignore[attr-defined]  # what came out is what we put in: a Peer
+        peer.leases += 1
         if self.crowd is not None:
             self.crowd.leased(peer)  # type: ignore[arg-type]
-        return Lease(self, peer)  # type: ignore[arg-type]
+        return Lease(self, algorithm, peer)  # type: ignore[arg-type]  # what came out is what we put in: a Peer
 
     def nobody(self, *, retry: bool) -> Nobody:
         """What a client is told where nobody is lent, to begin with or for another attempt."""
         return (NoPeerLeft if retry else NoPeer)(None if self.why is None else self.why())
 
-    def done(self, peer: Peer, outcome: Outcome) -> None:
-        """A lease of ``peer`` has ended."""
+    def done(self, peer: Peer, outcome: Outcome, algorithm: GuardedAlgorithm | None = None) -> None:
+        """A lease of ``peer`` has ended that ``algorithm`` picked, the present one where None."""
         peer.leases -= 1
-        self._algorithm.done(peer, outcome)
+        if algorithm is None or algorithm is self._algorithm:
+            self._algorithm.done(peer, outcome)
+        else:
+            algorithm.done(peer, outcome)
+            if peer in self._lent and self._algorithm.incremental:
+                self._algorithm.changed(peer)
         observe = self.observe
         if observe is not None and (outcome.failure is not None or outcome.status in peer.telling):
             observe(peer, outcome)

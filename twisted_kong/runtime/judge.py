@@ -218,7 +218,7 @@ class Judge:
         elif _by_traffic(peer):
             self._trials.fell_ill(peer)
         self._available += self._weights[peer] if healthy else -self._weights[peer]
-        self._balancer.refresh()
+        self._balancer.changed(peer)
         if self._settle_whole():
             log.warn(
                 "[healthchecks] balancer {name} reported health status changed to {state}",

@@ -35,10 +35,10 @@ class Peer:
 
     ``host`` is the IP address; or a name, of which every request asks anew, and then the peer is not ``resolved``.
     ``name`` is who it is to its clients, for Host and SNI: the host name of its target, that of its SRV record, or its
-    address; ``authority`` is that as a Host, with the port unless that is 80. ``leases`` counts the attempts under way.
-    Whoever is ``healthy`` no more gets no new ones where its upstream checks health at all. ``telling`` are the
-    statuses of answers that could change its health as it stands. Whoever is ``on_trial`` gets one request all the
-    same.
+    address; ``authority`` is that as a Host, with the port unless that is 80. ``leases`` counts the attempts under way;
+    ``memory`` is the algorithms'. Whoever is ``healthy`` no more gets no new ones where its upstream checks health at
+    all. ``telling`` are the statuses of answers that could change its health as it stands. Whoever is
+    ``on_trial`` gets one request all the same.
     """
 
     __slots__ = (
@@ -50,6 +50,7 @@ class Peer:
         "identity",
         "key",
         "leases",
+        "memory",
         "name",
         "on_trial",
         "port",
@@ -70,6 +71,7 @@ class Peer:
         self.health = PeerHealth()
         self.telling: frozenset[int] = frozenset()
         self.on_trial = False
+        self.memory: dict[str, Any] = {}
         self.name = ""
         self.authority = b""
         self.call(host if name is None else name)

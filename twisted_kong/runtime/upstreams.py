@@ -22,6 +22,7 @@ from twisted_kong.interfaces import IAlgorithm
 from twisted_kong.model.entities import Target, Upstream
 from twisted_kong.runtime.balancer import Balancer
 from twisted_kong.runtime.direct import stand_for
+from twisted_kong.runtime.hashkeys import hash_keys
 from twisted_kong.runtime.judge import Judge
 from twisted_kong.runtime.monitor import Monitor
 from twisted_kong.runtime.names import Listener, Name, Names
@@ -84,6 +85,7 @@ class LiveUpstream:
         self.entity = entity
         self.balancer = Balancer(entity.name, make_algorithm(entity))
         self.balancer.why = self._why
+        self.balancer.keys = hash_keys(entity)
         self.host_header = _encoded(entity.host_header)
         """The Host that its targets are to be asked with, None for their own."""
         self.listens: Callable[[LiveUpstream], None] | None = None
@@ -115,7 +117,8 @@ class LiveUpstream:
         before, self.entity = self.entity, entity
         self.host_header = _encoded(entity.host_header)
         if before.algorithm != entity.algorithm:
-            self.balancer = Balancer(entity.name, self._make_algorithm(entity))
+            self.balancer.use(self._make_algorithm(entity))
+        self.balancer.keys = hash_keys(entity)
         self.balancer.name = entity.name
         if before.use_srv_name != entity.use_srv_name:
             self._changed.update(self._used)

@@ -74,8 +74,10 @@ class InOrderFactory:
         return self.made[-1]
 
 
-def algorithm_contract(make_factory: Callable[[], IAlgorithmFactory]) -> type[TestCase]:
+def algorithm_contract(make_factory: Callable[[], IAlgorithmFactory], **fields: object) -> type[TestCase]:
     """What every `IAlgorithmFactory` and the algorithms it builds must do; ``make_factory()`` makes one.
+
+    ``fields`` are what an upstream has to say besides ``algorithm`` to have one of them.
 
     Nothing here asks how the traffic is spread: that is the algorithm's own business.
     """
@@ -123,7 +125,8 @@ def algorithm_contract(make_factory: Callable[[], IAlgorithmFactory]) -> type[Te
             verifyObject(IAlgorithmFactory, self.factory)
             verifyObject(IAlgorithm, self.algorithm)
             schema = Schema([self.factory.name])
-            upstream = schema.build(Upstream, {"name": "orders", "algorithm": self.factory.name}, now=1500000000.0)
+            data = {"name": "orders", "algorithm": self.factory.name, **fields}
+            upstream = schema.build(Upstream, data, now=1500000000.0)
             self.assertEqual(upstream.algorithm, self.factory.name)
 
         def test_nobody(self) -> None:
