@@ -41,6 +41,7 @@ lint: $(INSTALLED)
 bench: $(INSTALLED)
 	@etc/apt-install nginx=nginx-light haproxy wrk
 	$(BIN)/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.picks
 
 # Made anew as a whole: then it holds what these three files say, and nothing of what they said before.
 $(INSTALLED): pyproject.toml setup.py constraints.txt

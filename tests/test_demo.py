@@ -109,8 +109,11 @@ def test_walk_through(demo: Demo) -> None:
     walk_through("A walk through the demo", demo.ports)
 
 
+WALKS = ("Three targets in turn", "The same target for the same client", "Blue and green by weight")
+
+
 def test_guide(demo: Demo, tmp_path: Path) -> None:
-    """So is the resilient API backend, on an empty gateway in front of the demo's origins."""
+    """So are the resilient API backend and the walks of docs/walkthroughs.md, on a gateway that was empty."""
     proxy, admin, nobody = free_ports(3)
     command = [str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=", "kong-gateway"]
     command += ["--prefix", str(tmp_path / "guide")]
@@ -121,7 +124,10 @@ def test_guide(demo: Demo, tmp_path: Path) -> None:
             for line in gateway.stdout:
                 if f"starting on {admin}" in line:
                     break
-            walk_through("A resilient API backend, from nothing", demo.ports | {8100: proxy, 8101: admin, 9009: nobody})
+            ports = demo.ports | {8100: proxy, 8101: admin, 9009: nobody}
+            walk_through("A resilient API backend, from nothing", ports)
+            for title in WALKS:
+                walk_through(title, ports, "docs/walkthroughs.md")
         finally:
             gateway.terminate()
             gateway.communicate(timeout=30)

@@ -35,6 +35,12 @@ from twisted_kong.prefix import make_prefix, node_id
 from twisted_kong.registry import Registry
 from twisted_kong.service import database_file, make_schema, open_store
 from twisted_kong.settings import Listener, Settings, load
+from twisted_kong.simulation.load import read_load
+from twisted_kong.simulation.picture import picture
+from twisted_kong.simulation.progress import Bar
+from twisted_kong.simulation.report import told
+from twisted_kong.simulation.sources import from_entities, from_gateway
+from twisted_kong.simulation.world import simulate
 from twisted_kong.store.declarative import report, text_of, tree_of
 
 T = TypeVar("T")
@@ -83,6 +89,17 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("components", parents=both, help="list the components, and where they come from")
     add.set_defaults(command=components)
+    add = commands.add_parser("simulate", parents=both, help="tell what an upstream would do under a load")
+    add.add_argument("file", metavar="FILE", type=Path, nargs="?", help="a declarative file that has the upstream")
+    add.add_argument("--admin", metavar="URL", help="the Admin API of a gateway that has it, in place of a file")
+    add.add_argument("--upstream", metavar="NAME", help="which upstream, where there are several")
+    add.add_argument("--load", metavar="FILE", type=Path, help="the load: see docs/simulator.md")
+    add.add_argument("--rate", metavar="NUMBER", type=float, help="requests a second")
+    add.add_argument("--duration", metavar="SECONDS", type=float, help="how long they come")
+    add.add_argument("--algorithm", metavar="NAME", action="append", help="instead of its own; may be repeated")
+    add.add_argument("--seed", metavar="NUMBER", type=int, default=1, help="other requests of the same kind")
+    add.add_argument("--picture", metavar="FILE", type=Path, help="where to draw the shares over time, as SVG")
+    add.set_defaults(command=simulate_load)
     add = commands.add_parser("check", parents=[plugins], help="tell whether a settings file is sound")
     add.add_argument("conf", metavar="CONF", nargs="?")
     add.set_defaults(command=check, prefix=None)
@@ -282,6 +299,29 @@ def components(options: argparse.Namespace) -> None:
     rows = [(each.kind, each.name, each.origin, each.version or "-") for each in found]
     for line in columns([("KIND", "NAME", "ORIGIN", "VERSION"), *rows]):
         say(line)
+
+
+def simulate_load(options: argparse.Namespace) -> None:
+    """Run an upstream under a load on a virtual clock, and tell what has happened."""
+    registry = Registry.installed(settings_of(options).plugin_dirs)
+    if options.admin is not None:
+        upstream, targets = from_gateway(options.admin, options.upstream, make_schema(registry))
+    elif options.file is not None:
+        stated = parsed(registry, text_of(options.file), str(options.file))
+        upstream, targets = from_entities((one.entity for one in stated), options.upstream)
+    else:
+        raise StartupError("simulate what? expected a declarative file, or --admin URL")
+    text = "" if options.load is None else text_of(options.load)
+    load = read_load(text, rate=options.rate, duration=options.duration)
+    names = options.algorithm or [upstream.algorithm]
+    unknown = ", ".join(name for name in names if name not in registry.algorithms)
+    if unknown:
+        raise StartupError(f"no algorithm {unknown}; there are: {', '.join(sorted(registry.algorithms))}")
+    factories = [registry.algorithms[name] for name in names]
+    results = simulate(upstream, targets, load, factories, options.seed, Bar(sys.stderr))
+    say("\n\n".join(map(told, results)))
+    if options.picture is not None:
+        options.picture.write_text(picture(results))
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -229,6 +229,18 @@ class UpstreamTests(SynchronousTestCase):
         lease.release(OK)
         self.assertEqual(lease.peer.leases, 0)
 
+    def test_another_weight(self) -> None:
+        """Another weight of one target is in force, and its peers and those of the others stay who they are."""
+        upstream, targets = an_upstream("orders", "10.0.0.1:80", "10.0.0.2:80")
+        world = Configured(upstream, *targets)
+        peers = world.peers("orders")
+        for weight, picked in ((50, {"10.0.0.1:80": 1, "10.0.0.2:80": 2}), (0, {"10.0.0.2:80": 3})):
+            world.put(edited(targets[0], weight=weight))
+            self.assertEqual(world.picked("orders", 3), picked)
+        world.put(edited(targets[0], weight=200))
+        self.assertEqual(world.picked("orders", 3), {"10.0.0.1:80": 2, "10.0.0.2:80": 1})
+        self.assertEqual(world.peers("orders"), peers)
+
     def test_unknown_algorithm(self) -> None:
         """An algorithm nobody has installed is round-robin, and a warning that names both."""
         upstream, targets = an_upstream("orders", "10.0.0.1:80", "10.0.0.2:80")

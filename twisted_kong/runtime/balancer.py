@@ -76,6 +76,8 @@ class Balancer:
         self._unknown: Before | None = None
         self._crowded: Before | None = None
         self._members: dict[Peer, None] = {}
+        self.peers: Collection[Peer] = self._members.keys()
+        """All that were given, lent or not."""
         self._lent: dict[Peer, int] = {}  # whom the algorithm was told of, with their weights
 
     @property
@@ -86,11 +88,6 @@ class Balancer:
     @name.setter
     def name(self, name: str) -> None:
         self._algorithm.name = name
-
-    @property
-    def peers(self) -> Collection[Peer]:
-        """All that were given, lent or not."""
-        return self._members.keys()
 
     # -- who may be lent -----------------------------------------------------------------------------------------
 
@@ -105,6 +102,7 @@ class Balancer:
     def update(self, peers: Iterable[Peer], *, checked: bool = False) -> None:
         """Lend these from now on: none of weight 0 and, where health is ``checked``, none that is not healthy."""
         self._members = dict.fromkeys(peers)
+        self.peers = self._members.keys()
         self.checked = checked
         self.refresh()
 

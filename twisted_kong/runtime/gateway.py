@@ -108,8 +108,12 @@ class Gateway:
         for id in touched:
             upstream = new.upstreams.get(id)
             if upstream is not None:
+                live = self._upstreams[upstream.name]
+                alone = cast(Target, targets.changed[0]) if _one_changed(targets) else None
+                if alone is not None and live.reweigh(new.targets[alone.id]):
+                    continue
                 found = cast(tuple[Target, ...], new.children("targets", "upstream", id))
-                self._upstreams[upstream.name].set_targets(found)
+                live.set_targets(found)
         self.router = compile_router(new, self._flavor, self.router)
         self.snapshot = new
         if any(difference[collection] for collection in ("services", "routes", "apis")):
@@ -141,3 +145,8 @@ class Gateway:
 
 _DIRECT_UPSTREAM = Upstream(id="00000000-0000-4000-8000-000000000000", name="direct", created_at=1, updated_at=1)
 """Whose algorithm spreads requests over the addresses of a service's host that is no upstream."""
+
+
+def _one_changed(changes: Changed) -> bool:
+    """Whether one has changed and that is all."""
+    return len(changes.changed) == 1 and not changes.added and not changes.removed

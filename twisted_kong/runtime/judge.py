@@ -111,6 +111,16 @@ class Judge:
         if crowd is not None:
             crowd.close()
 
+    def reweighed(self, peer: Peer) -> None:
+        """One of the peers has another weight, and neither that nor the one before is 0."""
+        before = self._weights.get(peer)
+        if before is not None:
+            self._weights[peer] = peer.weight
+            self._total += peer.weight - before
+            self._available += peer.weight - before if peer.healthy else 0
+        self._balancer.changed(peer)
+        self._settle_whole()
+
     def close(self) -> None:
         """The upstream is configured no more: nobody is probed any longer."""
         self._trials.settings = None

@@ -142,6 +142,25 @@ class LiveUpstream:
             self._leave(live)
         self._refresh()
 
+    def reweigh(self, target: Target) -> bool:
+        """Have this target with another weight, where that is all that is new of it, without a look at the others.
+
+        False if it is not: then nothing was done. Names and weight 0 concern more than the balancer.
+        """
+        live = self._targets.get(target.id)
+        if live is None or live.name is not None or target.upstream.id != self.entity.id:
+            return False
+        before = live.target
+        if before.target != target.target or not before.weight or not target.weight:
+            return False
+        live.target = target
+        for peer in live.peers:
+            peer.weight = target.weight
+            self._judge.reweighed(peer)
+        if self.listens is not None:
+            self.listens(self)
+        return True
+
     def close(self) -> None:
         """It is configured no more: forget its names. Whoever waits is told that there is nobody."""
         self.set_targets(())
