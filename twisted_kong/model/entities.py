@@ -50,6 +50,7 @@ from twisted_kong.model.values import (
     Method,
     Milliseconds,
     Name,
+    Number,
     Path,
     Port,
     Protocol,
@@ -168,6 +169,7 @@ class Upstream(Entity):
         "retry_budget",
         "max_connections",
         "queue",
+        "slow_start",
         "sticky_sessions_cookie",
         "sticky_sessions_cookie_path",
     )
@@ -195,6 +197,7 @@ class Upstream(Entity):
     retry_budget: Annotated[RetryBudget | None, OURS] = None
     max_connections: Annotated[Integer, Between(1, 65535), OURS] | None = None
     queue: Annotated[Queue | None, OURS] = None
+    slow_start: Annotated[Number, Between(0, 65535), OURS] | None = None
     sticky_sessions_cookie: CookieName | None = None
     sticky_sessions_cookie_path: Path | None = None
 

@@ -23,6 +23,7 @@ from twisted_kong.runtime.health import Evidence, Source
 from twisted_kong.runtime.monitor import Monitor
 from twisted_kong.runtime.peers import Peer, Peers
 from twisted_kong.runtime.reports import available_enough
+from twisted_kong.runtime.slowstart import SlowStart
 from twisted_kong.runtime.trials import Trials
 
 log = Logger()
@@ -50,6 +51,8 @@ class Judge:
         self._clock = clock
         self._trials = Trials(clock, self._try)
         self._on_trial: set[Peer] = set()
+        self._slow_start = SlowStart(clock, lambda peer: self._balancer.changed(peer))
+        self._since: dict[Peer, float] = {}
         self._probes = None if monitor is None else monitor.open(self._probed)
         self._balancer: Balancer
         self._upstream = upstream
@@ -78,6 +81,7 @@ class Judge:
         balancer.observe = self._attempted if is_checked and self._passive.limits else None
         self._weigh(peers if is_checked else ())
         self._set_extras(upstream, balancer)
+        self._start_slowly(peers)
         balancer.update(peers, checked=is_checked)
         self._settle_whole()
         if self._probes is not None:
@@ -100,6 +104,16 @@ class Judge:
                     self._trials.fell_ill(peer)
         balancer.trials = self._trial_begun if self._trials.settings is not None else None
 
+    def _start_slowly(self, peers: Iterable[Peer]) -> None:
+        """Let who is new beside somebody established begin with little; else there is nobody to spare the new ones."""
+        now, before = self._clock.seconds(), self._since
+        self._since = {peer: before.get(peer, now) for peer in peers}
+        self._slow_start.seconds = seconds = self._upstream.slow_start or 0.0
+        self._slow_start.keep(self._since)
+        if seconds and any(now - since >= seconds for since in self._since.values()):
+            for peer in self._since.keys() - before.keys():
+                self._slow_start.begin(peer)
+
     def _bound(self, upstream: Upstream, balancer: Balancer) -> None:
         """Let peers carry as much as they may, and no more."""
         limit, queue = upstream.max_connections, upstream.queue or Queue(size=0)
@@ -115,9 +129,9 @@ class Judge:
         """One of the peers has another weight, and neither that nor the one before is 0."""
         before = self._weights.get(peer)
         if before is not None:
-            self._weights[peer] = peer.weight
-            self._total += peer.weight - before
-            self._available += peer.weight - before if peer.healthy else 0
+            self._weights[peer] = peer.whole
+            self._total += peer.whole - before
+            self._available += peer.whole - before if peer.healthy else 0
         self._balancer.changed(peer)
         self._settle_whole()
 
@@ -125,6 +139,7 @@ class Judge:
         """The upstream is configured no more: nobody is probed any longer."""
         self._trials.settings = None
         self._trials.keep({})
+        self._slow_start.keep(())
         if self._probes is not None:
             self._probes.close()
 
@@ -138,7 +153,7 @@ class Judge:
 
     def why(self, peers: Sequence[Peer]) -> str:
         """Why nobody is lent, where nobody is, of an upstream with these peers."""
-        if not any(peer.weight for peer in peers):
+        if not any(peer.whole for peer in peers):
             return "all-weights-zero" if peers else "no-targets"
         if self._available:
             return "below-threshold"
@@ -147,7 +162,7 @@ class Judge:
     def _weigh(self, peers: Iterable[Peer]) -> None:
         """Count how much weight there is with these peers, whose health matters."""
         telling = self._passive.telling
-        self._weights = {peer: peer.weight for peer in peers}
+        self._weights = {peer: peer.whole for peer in peers}
         self._total = self._available = 0
         for peer, weight in self._weights.items():
             peer.telling = telling[peer.health.counters.state]
@@ -225,6 +240,7 @@ class Judge:
         peer.on_trial = False
         if healthy:
             self._trials.recovered(peer)
+            self._slow_start.begin(peer)
         elif _by_traffic(peer):
             self._trials.fell_ill(peer)
         self._available += self._weights[peer] if healthy else -self._weights[peer]

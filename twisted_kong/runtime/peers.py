@@ -33,6 +33,7 @@ def is_address(host: str) -> bool:
 class Peer:
     """One address that can be dialled.
 
+    ``weight`` is what it has of its configured weight, ``whole``, at the moment.
     ``host`` is the IP address; or a name, of which every request asks anew, and then the peer is not ``resolved``.
     ``name`` is who it is to its clients, for Host and SNI: the host name of its target, that of its SRV record, or its
     address; ``authority`` is that as a Host, with the port unless that is 80. ``leases`` counts the attempts under way;
@@ -43,6 +44,7 @@ class Peer:
 
     __slots__ = (
         "__weakref__",
+        "_part",
         "address",
         "authority",
         "health",
@@ -57,12 +59,14 @@ class Peer:
         "resolved",
         "telling",
         "weight",
+        "whole",
     )
 
     def __init__(self, host: str, port: int, weight: int, name: str | None = None) -> None:
         self.host = host
         self.port = port
-        self.weight = weight
+        self.weight = self.whole = weight
+        self._part = 1.0
         self.address = f"{_bracketed(host)}:{port}"
         self.key = (host, port)
         self.resolved = is_address(host)
@@ -83,6 +87,16 @@ class Peer:
     @healthy.setter
     def healthy(self, healthy: bool) -> None:
         self.health.counters.reset(healthy)
+
+    def weigh(self, weight: int) -> None:
+        """Be configured with this weight from now on."""
+        self.whole = weight
+        self.have(self._part)
+
+    def have(self, part: float) -> None:
+        """Have this part of the configured weight from now on, more than 0 and at most 1; but 1 at least, of any."""
+        self._part = part
+        self.weight = self.whole if part == 1 else min(self.whole, max(round(self.whole * part), 1))
 
     def call(self, name: str) -> None:
         """Be called ``name`` from now on."""
@@ -129,7 +143,7 @@ class Peers:
                 self.remembered.recall(key, peer.health, self._now())
         else:
             peer.call(name or target)
-        peer.weight = weight
+        peer.weigh(weight)
         return peer
 
     def left(self, peer: Peer) -> None:

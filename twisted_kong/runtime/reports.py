@@ -105,7 +105,7 @@ def make_report(settings: HealthChecks, targets: Iterable[Told]) -> Report:
 
 def _target(told: Told, checked: bool) -> TargetReport:
     addresses = tuple(
-        AddressReport(peer.host, peer.port, peer.weight, peer.healthy or not checked) for peer in told.peers
+        AddressReport(peer.host, peer.port, peer.whole, peer.healthy or not checked) for peer in told.peers
     )
     target = told.target
     return TargetReport(target.host, target.port, target.weight, told.dns, addresses)

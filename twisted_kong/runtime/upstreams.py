@@ -155,7 +155,7 @@ class LiveUpstream:
             return False
         live.target = target
         for peer in live.peers:
-            peer.weight = target.weight
+            peer.weigh(target.weight)
             self._judge.reweighed(peer)
         if self.listens is not None:
             self.listens(self)
@@ -288,7 +288,7 @@ class LiveUpstream:
         if not self._unknown and self._moment is not None:
             self._moment.cancel()
             self._moment = None
-        if self._unknown and (self._moment is not None or not any(peer.weight for peer in self.balancer.peers)):
+        if self._unknown and (self._moment is not None or not any(peer.whole for peer in self.balancer.peers)):
             self.balancer.unknown(self._wait)
             return
         self.balancer.unknown(None)

@@ -205,7 +205,9 @@ class Settings:
         "Whether a 503 without a peer tells in `X-Gateway-Reason` why there is none. Ours, not Kong's.",
     )
     upstream_health_metrics: bool = setting(
-        values.boolean, "off", "Whether `/metrics` tells the health of every target, as Kong's plugin may be told to."
+        values.boolean,
+        "on",
+        "Whether `/metrics` tells the health of every target (Kong: an option of its plugin).",
     )
     error_default_type: str = setting(
         values.one_of(*_MEDIA_TYPES),
