@@ -94,12 +94,14 @@ class ClientTerms(NamedTuple):
 
     With ``verify``, the server's certificate must be for its name and lead to one of the ``authorities`` (in PEM, or
     `SYSTEM`) over at most ``depth`` others (OpenSSL's ``verify_depth``). ``identity`` is shown if it asks for one.
+    ALPN offers ``protocols``.
     """
 
     verify: bool = False
     depth: int = 1
     authorities: tuple[str, ...] = ()
     identity: Identity | None = None
+    protocols: tuple[bytes, ...] = ()
 
 
 # -- as a server -------------------------------------------------------------------------------------------------
@@ -198,6 +200,8 @@ def client_context(terms: ClientTerms) -> SSL.Context:
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)  # who wants to resume keeps the session
     if terms.identity is not None:
         _use(context, terms.identity)
+    if terms.protocols:
+        context.set_alpn_protos(list(terms.protocols))
     if terms.verify:
         _trust(context, terms.authorities)
         context.set_verify_depth(terms.depth)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent import futures
+from pathlib import Path
 from typing import Any
 
 import grpc  # type: ignore[import-untyped]  # carries no types
 import pytest
+import trustme
 from running_gateway import RunningGateway, free_ports, running
 
 pytestmark = pytest.mark.timeout(120)
@@ -72,11 +74,18 @@ class Handler(grpc.GenericRpcHandler):  # type: ignore[misc]  # carries no types
 class Server:
     """One server of gRPC."""
 
-    def __init__(self, name: str, options: list[tuple[str, int]] | None = None) -> None:
+    def __init__(
+        self, name: str, options: list[tuple[str, int]] | None = None, shown: trustme.LeafCert | None = None
+    ) -> None:
         self.handler = Handler(name)
         self.server = grpc.server(futures.ThreadPoolExecutor(8), options=[*UNLIMITED, *(options or [])])
         self.server.add_generic_rpc_handlers((self.handler,))
-        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        if shown is None:
+            self.port = self.server.add_insecure_port("127.0.0.1:0")
+        else:
+            chain = b"".join(blob.bytes() for blob in shown.cert_chain_pems)
+            identity = grpc.ssl_server_credentials([(shown.private_key_pem.bytes(), chain)])
+            self.port = self.server.add_secure_port("127.0.0.1:0", identity)
         self.server.start()
 
 
@@ -85,8 +94,10 @@ def serving() -> Iterator[Callable[..., Server]]:
     """Starts servers, which end with the test."""
     servers: list[Server] = []
 
-    def start(name: str = "one", options: list[tuple[str, int]] | None = None) -> Server:
-        servers.append(Server(name, options))
+    def start(
+        name: str = "one", options: list[tuple[str, int]] | None = None, shown: trustme.LeafCert | None = None
+    ) -> Server:
+        servers.append(Server(name, options, shown))
         return servers[-1]
 
     yield start
@@ -268,3 +279,29 @@ def test_many_at_once(serve: Callable[..., Server], route: Callable[..., None], 
     finally:
         for channel in channels:
             channel.close()
+
+
+# -- over TLS --------------------------------------------------------------------------------------------------
+
+
+def test_grpcs(serve: Callable[..., Server], tmp_path: Path) -> None:
+    """Over TLS on both sides calls share connections as they do in the clear."""
+    authority = trustme.CA()
+    ours = authority.issue_cert("gateway.test")
+    ours.private_key_and_cert_chain_pem.write_to_path(str(tmp_path / "ours.pem"))
+    settings = {"ssl_cert": str(tmp_path / "ours.pem"), "ssl_cert_key": str(tmp_path / "ours.pem")}
+    server = serve("secure", None, authority.issue_cert("origin.test"))
+    with running("ssl http2", settings) as gateway, gateway.admin() as admin:
+        service = {"name": "s", "protocol": "grpcs", "host": "127.0.0.1", "port": server.port}
+        assert admin.ask("POST", "/services", service).status == 201
+        assert admin.ask("POST", "/services/s/routes", {"protocols": ["grpcs"], "paths": ["/"]}).status == 201
+        credentials = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+        options = [*UNLIMITED, ("grpc.ssl_target_name_override", "gateway.test")]
+        with grpc.secure_channel(f"127.0.0.1:{gateway.proxy_port}", credentials, options) as channel:
+            assert channel.unary_unary("/t.T/Who")(b"", timeout=30) == b"secure"
+            message = bytes(range(256)) * 10_000
+            calls = [channel.unary_unary("/t.T/Echo").future(message, timeout=60) for _ in range(5)]
+            assert all(call.result() == message for call in calls)
+            said = [b"%d" % number for number in range(50)]
+            answers = channel.stream_stream("/t.T/Talk")(iter(said), timeout=60)
+            assert list(answers) == [b"<" + each + b">" for each in said]

@@ -71,3 +71,16 @@ def test_in_the_clear(buffering: bool, tmp_path: Path) -> None:
         assert "Traceback" not in gateway.printed()
     assert len(cases) >= 140
     assert [case for case in cases if case.failure and case.title != AS_HTTP1] == []
+
+
+def test_over_tls(tmp_path: Path) -> None:
+    """Over TLS, where HTTP/2 has been agreed on, every case passes."""
+    program = find_h2spec()
+    with running("ssl http2") as gateway, an_origin() as port, gateway.admin() as admin:
+        service = {"name": "s", "url": f"http://127.0.0.1:{port}"}
+        assert admin.ask("POST", "/services", service).status == 201
+        assert admin.ask("POST", "/services/s/routes", {"paths": ["/"]}).status == 201
+        cases = examine(program, gateway.proxy_port, tmp_path / "report.xml", "-t", "-k")
+        assert "Traceback" not in gateway.printed()
+    assert len(cases) >= 140
+    assert [case for case in cases if case.failure] == []

@@ -8,10 +8,12 @@ from OpenSSL import SSL
 from twisted.internet.error import ConnectionLost
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IConnector
+from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
 from twisted_kong import tls
-from twisted_kong.proxy.client import Attempt, Dial
+from twisted_kong.proxy.client import Attempt, Dial, UpstreamConnection
+from twisted_kong.proxy.http2.pool import StreamDial, Waiting
 from twisted_kong.proxy.outgoing import SecureKey
 from twisted_kong.proxy.tls_layer import EVERYTHING, Layer
 from twisted_kong.tasks import Deadlines
@@ -26,7 +28,7 @@ Key = tuple[str, int] | SecureKey
 class ClientLayer(Layer):
     """TLS with an origin, for ``dial``."""
 
-    def __init__(self, connection: SSL.Connection, dial: SecureDial, deadlines: Deadlines) -> None:
+    def __init__(self, connection: SSL.Connection, dial: Secured, deadlines: Deadlines) -> None:
         super().__init__(connection, deadlines)
         self._dial = dial
         self._resumable = False
@@ -74,11 +76,12 @@ class ClientLayer(Layer):
         self._dial.not_secured(Failure(ConnectTimeout("no TLS handshake in time")))
 
 
-class SecureDial(Dial):
+class Secured(ClientFactory):
     """Opens one connection with TLS. ``key`` is the pool's: address, port, name and terms (`Outgoing`)."""
 
-    def __init__(self, core: ProxyCore, key: SecureKey, attempt: Attempt, timeout: float) -> None:
-        super().__init__(key, core.pool, core.deadlines, core.response_parser, attempt)
+    noisy = False
+
+    def __init__(self, core: ProxyCore, key: SecureKey, timeout: float) -> None:
         self._deadlines = core.deadlines
         self._outgoing = core.outgoing
         self._key = key
@@ -94,7 +97,7 @@ class SecureDial(Dial):
 
     def above(self) -> Any:
         """The connection that speaks HTTP."""
-        return self._connection
+        raise NotImplementedError
 
     def keep_session(self, connection: SSL.Connection) -> None:
         """The next connection alike may resume this one."""
@@ -103,14 +106,61 @@ class SecureDial(Dial):
     def not_secured(self, reason: Failure) -> None:
         """There will be no connection."""
         self._outgoing.forget_session(self._key)
+        self.failed(reason)
+
+    def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        self.failed(reason)
+
+    def failed(self, reason: Failure) -> None:
+        """Tell whoever waits."""
+        raise NotImplementedError
+
+
+class SecureDial(Secured):
+    """Opens one for HTTP/1.1."""
+
+    def __init__(self, core: ProxyCore, key: SecureKey, attempt: Attempt, timeout: float) -> None:
+        super().__init__(core, key, timeout)
+        self._attempt = attempt
+        self._connection = UpstreamConnection(key, core.pool, core.deadlines, core.response_parser, attempt)
+
+    def above(self) -> Any:
+        return self._connection
+
+    def failed(self, reason: Failure) -> None:
         self._attempt.not_connected(reason)
+
+
+class SecureStreams(Secured):
+    """Opens one for HTTP/2, for whoever waits for ``dial``."""
+
+    def __init__(self, core: ProxyCore, key: SecureKey, dial: StreamDial, timeout: float) -> None:
+        super().__init__(core, key, timeout)
+        self._dial = dial
+
+    def above(self) -> Any:
+        return self._dial.connection()
+
+    def failed(self, reason: Failure) -> None:
+        self._dial.failed(reason)
 
 
 def dial(core: ProxyCore, key: Key, attempt: Attempt, timeout: float) -> IConnector:
     """Open a connection for ``attempt``, within ``timeout`` seconds, the handshake of TLS included."""
+    factory: ClientFactory
     if len(key) == 2:
         factory = Dial(key, core.pool, core.deadlines, core.response_parser, attempt)
     else:
         factory = SecureDial(core, key, attempt, timeout)
     connecting: IConnector = core.reactor.connectTCP(key[0], key[1], factory, timeout)
     return connecting
+
+
+def dial_stream(core: ProxyCore, key: Key, attempt: Attempt, timeout: float) -> Waiting | None:
+    """Get a stream over HTTP/2 for ``attempt``: told at once if a connection has room, else what it waits for."""
+
+    def connect(dial: StreamDial) -> None:
+        factory = dial if len(key) == 2 else SecureStreams(core, key, dial, timeout)
+        core.reactor.connectTCP(key[0], key[1], factory, timeout)
+
+    return core.streams.open(key, attempt, connect)

@@ -32,7 +32,7 @@ from twisted_kong.model.entities import Consumer, Service
 from twisted_kong.model.traffic import Outcome
 from twisted_kong.proxy.binding import bind
 from twisted_kong.proxy.client import UpstreamConnection
-from twisted_kong.proxy.dialling import Key, dial
+from twisted_kong.proxy.dialling import Key, dial, dial_stream
 from twisted_kong.proxy.downstream import Downstream
 from twisted_kong.proxy.forwarding import Client, asks_for_websocket, forwarded, server_name
 from twisted_kong.proxy.headers import RequestHead, ResponseHead, has_date
@@ -223,12 +223,10 @@ class Exchange(Sending):
         if self._ended:
             return
         core = self.core
+        whole: Key = key if self._terms is None else (*key, server_name(self._host()), self._terms)
         if self._call is not None:
-            self._connecting = self._call.open(key, self, self._service.timeouts.connect) or self._connecting
+            self._connecting = dial_stream(core, whole, self, self._service.timeouts.connect) or self._connecting
             return
-        whole: Key = key
-        if self._terms is not None:
-            whole = *key, server_name(self._host()), self._terms
         connection = None if fresh else core.pool.take(whole)
         if connection is not None:
             self.connected(connection)

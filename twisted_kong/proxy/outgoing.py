@@ -42,7 +42,7 @@ class Outgoing:
         :raise BadGateway: its protocol is not https, and nothing is sent in the clear that was meant to be
             encrypted; or OpenSSL takes no connections under these terms.
         """
-        if service.protocol != "https":
+        if service.protocol not in ("https", "grpcs"):
             raise BadGateway(f"protocol {service.protocol} to upstreams is not supported")
         snapshot = self._gateway.snapshot
         if snapshot is not self._snapshot:
@@ -63,14 +63,15 @@ class Outgoing:
             or (upstream and _identity(snapshot, upstream.client_certificate))
             or self._defaults.identity
         )
+        protocols = (b"h2",) if service.protocol == "grpcs" else ()
         if not service.tls_verify:
-            return tls.ClientTerms(identity=identity)
+            return tls.ClientTerms(identity=identity, protocols=protocols)
         depth = self._defaults.depth if service.tls_verify_depth is None else service.tls_verify_depth
         authorities = self._defaults.authorities
         if service.ca_certificates is not None:
             found = (cast(CaCertificate | None, snapshot.get("ca_certificates", id)) for id in service.ca_certificates)
             authorities = tuple(authority.cert for authority in found if authority is not None)
-        return tls.ClientTerms(True, depth, authorities, identity)
+        return tls.ClientTerms(True, depth, authorities, identity, protocols)
 
     def _check(self, terms: tls.ClientTerms) -> None:
         if terms not in self._contexts:

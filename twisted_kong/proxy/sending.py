@@ -13,6 +13,7 @@ from twisted_kong.proxy.client import UpstreamConnection
 from twisted_kong.proxy.downstream import Downstream
 from twisted_kong.proxy.forwarding import peer_host
 from twisted_kong.proxy.framing import LAST_CHUNK, chunk
+from twisted_kong.proxy.grpc import PROTOCOLS
 from twisted_kong.proxy.headers import RequestHead
 from twisted_kong.proxy.http2.calls import Call
 from twisted_kong.proxy.http2.client import UpstreamStream
@@ -89,10 +90,10 @@ class Sending:
 
         :raise BadGateway: it is not ours: nothing is sent in the clear that was meant to be encrypted.
         """
-        if service.protocol == "grpc":
-            self._call = Call(self.core)
-        else:
+        if service.protocol != "grpc":
             self._terms = self.core.outgoing.terms(service)
+        if service.protocol in PROTOCOLS:
+            self._call = Call(self.core, b"http" if self._terms is None else b"https")
 
     def refuse(self, error: ProxyError) -> None:
         """Tell the client ``error`` instead of an answer."""
@@ -147,8 +148,7 @@ class Sending:
             lines = self._forwarded + framing + head.passing
             if self.core.tell_request_id:
                 lines += b"X-Kong-Request-Id: %b\r\n" % self.request_id
-            host = head.host if match.route.preserve_host else self._host()
-            return self._call.begin(self._connection, head, host, match.path, lines)
+            return self._call.begin(self._connection, head, self._host(), match.path, lines)
         return b"".join(
             (
                 head.method,

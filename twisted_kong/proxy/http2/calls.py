@@ -7,36 +7,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from twisted_kong.proxy.client import Attempt
 from twisted_kong.proxy.headers import RequestHead
 from twisted_kong.proxy.http2.client import UpstreamStream
 
 if TYPE_CHECKING:
     from twisted_kong.proxy.core import ProxyCore
-    from twisted_kong.proxy.http2.pool import Waiting
 
 
 class Call:
-    """One request to a peer over HTTP/2, whatever its attempts. ``trailers`` are the lines behind its body."""
+    """One request to a peer over HTTP/2, whatever its attempts.
 
-    def __init__(self, core: ProxyCore) -> None:
+    ``trailers`` are the lines behind its body, ``scheme`` is ``https`` where it goes encrypted.
+    """
+
+    def __init__(self, core: ProxyCore, scheme: bytes) -> None:
         self.trailers = b""
         self._core = core
+        self._scheme = scheme
         self._stream: UpstreamStream | None = None
         self._sent: bytes | None = b""  # of the body, as long as it is kept
         self._replaced = False
-
-    def open(self, key: tuple[str, int], attempt: Attempt, timeout: float) -> Waiting | None:
-        """Get a stream of a connection to ``key``; what is waited for, if ``attempt`` has not been told at once."""
-        connect = self._core.reactor.connectTCP
-        return self._core.streams.open(key, attempt, lambda dial: connect(key[0], key[1], dial, timeout))
 
     def begin(self, stream: UpstreamStream, head: RequestHead, authority: bytes, path: bytes, lines: bytes) -> bytes:
         """Let ``stream`` send the head; what is left for an attempt to send of it is nothing."""
         self._stream = stream
         if b"\r\nTE: " not in lines:
             lines += b"TE: trailers\r\n"  # we can take them, and some servers of gRPC insist
-        stream.head(head.method, b"http", authority, path + head.query, lines)
+        stream.head(head.method, self._scheme, authority, path + head.query, lines)
         return b""
 
     def sends(self, content: bytes, ended: bool) -> None:

@@ -163,4 +163,8 @@ class StreamDial(ClientFactory):
         return UpstreamFrames(self, pool, pool.shared, pool.deadlines, pool.heads, pool.head_limit)
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
+        self.failed(reason)
+
+    def failed(self, reason: Failure) -> None:
+        """There will be no connection."""
         self._pool.not_made(self, reason)
