@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import contextlib  # by its name: trial takes a `suppress` of the module for its own
 from collections.abc import Callable, Iterable, Sequence
+from random import Random
 from typing import Any
 
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory, IPeer
+from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory, IIncrementalAlgorithm, IPeer, ISessionAlgorithm
 from twisted_kong.model.entities import Upstream
 from twisted_kong.model.schema import Schema
 from twisted_kong.model.traffic import Outcome, Pick
@@ -214,4 +216,104 @@ def algorithm_contract(make_factory: Callable[[], IAlgorithmFactory], **fields: 
                 self.end(peer, outcomes[number % len(outcomes)])
             self.assertLessEqual(set(self.picks(30)), set(peers[1:]))
 
-    return AlgorithmContract
+    built: object = None
+    with contextlib.suppress(Exception):  # what is wrong with it is for the suite to tell
+        built = make_factory().build(an_upstream("orders")[0])
+    contract: type[TestCase] = AlgorithmContract
+    if IIncrementalAlgorithm.providedBy(built):
+        contract = _incremental(AlgorithmContract)
+    return _with_sessions(contract) if ISessionAlgorithm.providedBy(built) else contract
+
+
+def _incremental(contract: Any) -> Any:
+    """The same with what an `IIncrementalAlgorithm` must do beyond."""
+
+    class IncrementalContract(contract):  # type: ignore[misc]  # made above
+        """The behaviour that the gateway relies on, one peer at a time."""
+
+        def test_incremental_interface(self) -> None:
+            """What is provided is there."""
+            verifyObject(IIncrementalAlgorithm, self.algorithm)
+
+        def test_one_more(self) -> None:
+            """Whoever is added may be picked, and is picked where nobody else is left."""
+            peers = some_peers(1, 50, 3)
+            self.algorithm.update(peers[:2])
+            self.algorithm.add(peers[2])
+            self.assertLessEqual(set(self.picks(80)), set(peers))
+            self.assertEqual(self.picks(8, peers[:2]), peers[2:] * 8)
+
+        def test_from_nothing(self) -> None:
+            """The first peer may be an added one, and the last one removed."""
+            peers = some_peers(4)
+            self.algorithm.update([])
+            self.algorithm.add(peers[0])
+            self.assertEqual(self.picks(8), peers * 8)
+            self.algorithm.remove(peers[0])
+            self.assertEqual(self.picks(4), [None] * 4)
+
+        def test_one_less(self) -> None:
+            """Whoever is removed is not picked, its attempts may end later, and it may come back."""
+            peers = some_peers(1, 50, 3)
+            self.algorithm.update(peers)
+            under_way = [self.pick(Pick()) for _ in range(60)]
+            self.algorithm.remove(peers[1])
+            self.assertLessEqual(set(self.picks(40)), {peers[0], peers[2]})
+            for peer in under_way:
+                self.end(peer, Outcome(None, 200, 0.1))
+            self.assertLessEqual(set(self.picks(40)), {peers[0], peers[2]})
+            self.algorithm.add(peers[1])
+            self.assertEqual(self.picks(8, [peers[0], peers[2]]), [peers[1]] * 8)
+
+        def test_another_weight(self) -> None:
+            """A peer that is said to have changed is still the same, however its weight and its leases are now."""
+            peers = some_peers(1, 1, 1)
+            self.algorithm.update(peers)
+            for weight in (30, 1, 65535):
+                peers[0].weight = weight
+                peers[0].leases += 1
+                self.algorithm.changed(peers[0])
+                self.assertLessEqual(set(self.picks(62)), set(peers))
+                peers[0].leases -= 1
+                self.algorithm.changed(peers[0])
+            self.assertEqual(self.picks(8, peers[1:]), peers[:1] * 8)
+
+        def test_any_changes(self) -> None:
+            """Whatever comes and goes in whatever order, exactly those that are there are picked, down to nobody."""
+            random = Random(7)
+            peers = some_peers(*range(1, 9))
+            here = set(peers[:4])
+            self.algorithm.update(peers[:4])
+            for _ in range(200):
+                peer = random.choice(peers)
+                if peer not in here:
+                    here.add(peer)
+                    self.algorithm.add(peer)
+                elif random.random() < 0.7:
+                    here.remove(peer)
+                    self.algorithm.remove(peer)
+                else:
+                    peer.weight = random.randint(1, 20)
+                    self.algorithm.changed(peer)
+                self.assertLessEqual(set(self.picks(4)), here or {None})  # type: ignore[arg-type]  # nobody
+                for one in here:
+                    self.assertEqual(self.picks(1, [*(here - {one})]), [one])
+
+    return IncrementalContract
+
+
+def _with_sessions(contract: Any) -> Any:
+    """The same with what an `ISessionAlgorithm` must do beyond."""
+
+    class SessionContract(contract):  # type: ignore[misc]  # made above
+        """The behaviour that the gateway relies on, peers of weight 0 included."""
+
+        def test_nobody_new(self) -> None:
+            """A peer of weight 0 is picked for nobody who does not belong to it."""
+            gone, here = some_peers(0, 5)
+            self.algorithm.update([gone, here])
+            self.assertEqual(self.picks(40), [here] * 40)
+            self.algorithm.update([gone])
+            self.assertEqual(self.picks(4), [None] * 4)
+
+    return SessionContract
