@@ -32,7 +32,7 @@ ALGORITHMS: dict[str, Callable[[], IAlgorithm]] = {
     "least-connections": LeastConnections,
     "latency": lambda: Latency(monotonic),
     "power-of-two-choices": lambda: PowerOfTwoChoices(Random(1)),
-    "sticky-sessions": lambda: StickySessions("an-upstream"),
+    "sticky": lambda: StickySessions("an-upstream"),
 }
 FEW, MANY = 10, 10_000
 ROUNDS = 3

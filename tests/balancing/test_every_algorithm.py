@@ -25,7 +25,7 @@ HashingContract = algorithm_contract(ConsistentHashingFactory, hash_on="ip")
 LatencyContract = algorithm_contract(LatencyFactory)
 LeastConnectionsContract = algorithm_contract(LeastConnectionsFactory)
 PowerOfTwoContract = algorithm_contract(lambda: PowerOfTwoChoicesFactory(Random(1)))
-StickyContract = algorithm_contract(StickySessionsFactory, sticky_sessions_cookie="session")
+StickyContract = algorithm_contract(StickySessionsFactory, sticky_cookie="session")
 
 MAKERS: dict[str, Callable[[], IIncrementalAlgorithm]] = {
     "round-robin": RoundRobin,
@@ -33,7 +33,7 @@ MAKERS: dict[str, Callable[[], IIncrementalAlgorithm]] = {
     "least-connections": LeastConnections,
     "latency": lambda: Latency(lambda: 0.0),
     "power-of-two-choices": lambda: PowerOfTwoChoices(Random(1)),
-    "sticky-sessions": lambda: StickySessions("an-upstream"),
+    "sticky": lambda: StickySessions("an-upstream"),
 }
 
 OPERATIONS = st.lists(

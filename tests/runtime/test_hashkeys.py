@@ -14,7 +14,7 @@ from twisted_kong.model.schema import Schema
 from twisted_kong.runtime.hashkeys import ARGUMENTS, Bond, HashKeys, argument_of, hash_keys
 from twisted_kong.testing import some_peers
 
-SCHEMA = Schema(["sticky-sessions"])
+SCHEMA = Schema(["sticky"])
 
 
 @dataclass
@@ -143,7 +143,7 @@ def test_cookie_made(peer: Any) -> None:
 
 def test_sessions() -> None:
     """The cookie of a session is set when it begins and when another peer answers, and only if one does."""
-    fields: dict[str, Any] = {"algorithm": "sticky-sessions", "sticky_sessions_cookie": "s"}
+    fields: dict[str, Any] = {"algorithm": "sticky", "sticky_cookie": "s"}
     keys = keys_of(**fields)
     new = keys.bind(Asked(), Asker())
     assert new.key is None
@@ -160,7 +160,7 @@ def test_session_value() -> None:
     """It is that of the upstream and the peer, so that the algorithm finds the peer by it."""
     upstream = SCHEMA.build(
         Upstream,
-        {"name": "orders", "algorithm": "sticky-sessions", "sticky_sessions_cookie": "s"},
+        {"name": "orders", "algorithm": "sticky", "sticky_cookie": "s"},
         now=1500000000.0,
     )
     keys = hash_keys(upstream)

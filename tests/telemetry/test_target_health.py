@@ -8,7 +8,7 @@ from twisted_kong.telemetry.health import TargetHealth
 
 
 def test_series() -> None:
-    """Every address has a series for each state, 1 for its own; a target has one for failing in DNS."""
+    """Every address has a series for each state, 1 for its own; so has a target without any."""
     registry = CollectorRegistry()
     states = [
         ("u", "a.test:80", "10.0.0.1:80", "healthy"),
@@ -18,7 +18,7 @@ def test_series() -> None:
     ]
     registry.register(TargetHealth(lambda: states))
     lines = [line for line in generate_latest(registry).decode().splitlines() if not line.startswith("#")]
-    assert len(lines) == len(set(lines)) == 3 * 3 + 3
+    assert len(lines) == len(set(lines)) == 4 * 4
     ones = {line.split("{")[1].split("}")[0] for line in lines if line.endswith(" 1.0")}
     assert ones == {
         'address="10.0.0.1:80",state="healthy",subsystem="http",target="a.test:80",upstream="u"',

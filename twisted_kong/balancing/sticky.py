@@ -26,7 +26,7 @@ from twisted_kong.interfaces import (
 from twisted_kong.model.entities import Upstream
 from twisted_kong.model.traffic import Outcome, Pick
 
-ALGORITHM = "sticky-sessions"
+ALGORITHM = "sticky"
 
 
 def session(upstream: str, peer: IPeer) -> bytes:
@@ -93,7 +93,7 @@ class StickySessions:
 
 @implementer(IAlgorithmFactory)
 class StickySessionsFactory:
-    """Makes ``algorithm=sticky-sessions``; the upstream names the cookie in ``sticky_sessions_cookie``."""
+    """Makes ``algorithm=sticky``; the upstream names the cookie in ``sticky_cookie``."""
 
     name = ALGORITHM
 

@@ -170,10 +170,10 @@ class Upstream(Entity):
         "max_connections",
         "queue",
         "slow_start",
-        "sticky_sessions_cookie",
-        "sticky_sessions_cookie_path",
+        "sticky_cookie",
+        "sticky_cookie_path",
     )
-    """Fields of Kong 0.10, of Kong 3.11 and of our own."""
+    """Fields of Kong 0.10 and of our own."""
 
     name: UpstreamName
     algorithm: Annotated[String, Named("algorithms")] = "round-robin"
@@ -198,8 +198,8 @@ class Upstream(Entity):
     max_connections: Annotated[Integer, Between(1, 65535), OURS] | None = None
     queue: Annotated[Queue | None, OURS] = None
     slow_start: Annotated[Number, Between(0, 65535), OURS] | None = None
-    sticky_sessions_cookie: CookieName | None = None
-    sticky_sessions_cookie_path: Path | None = None
+    sticky_cookie: Annotated[CookieName | None, OURS] = None
+    sticky_cookie_path: Annotated[Path | None, OURS] = None
 
     @classmethod
     def settle(cls, whole: dict[str, Any], given: Mapping[str, Any], algorithms: tuple[str, ...]) -> None:

@@ -17,7 +17,7 @@ from twisted_kong.model.access import PLUGINS, Plugin
 from twisted_kong.model.checks import AtLeast, Auto, Between, Named, OneOf, Stamp, StartsWith, Told
 from twisted_kong.model.entity import Entity
 from twisted_kong.model.fields import Shape, shapes
-from twisted_kong.model.records import Foreign
+from twisted_kong.model.records import OURS, Foreign
 from twisted_kong.model.rules import Declared
 from twisted_kong.model.schema import KONGS_NAMES, Names
 
@@ -49,7 +49,13 @@ def describe_plugin(name: str) -> dict[str, Any] | None:
 
 
 def _fields(model: type[BaseModel], names: Names) -> list[dict[str, dict[str, Any]]]:
-    return [{name: dict(_attributes(shape, model.model_fields[name], names))} for name, shape in shapes(model).items()]
+    """The fields of a record, but for records that may be missing as a whole: all of those are ours, and clients would
+    fill them in with what they are told, which means something else than their absence."""
+    return [
+        {name: dict(_attributes(shape, model.model_fields[name], names))}
+        for name, shape in shapes(model).items()
+        if not (shape.kind == "record" and shape.nullable and OURS in shape.bricks)
+    ]
 
 
 def _attributes(shape: Shape, field: FieldInfo, names: Names) -> Iterator[tuple[str, Any]]:

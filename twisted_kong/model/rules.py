@@ -279,7 +279,6 @@ UPSTREAM_RULES: tuple[Rule, ...] = (
     Distinct("hash_on_header", "hash_fallback_header"),
     Distinct("hash_on_query_arg", "hash_fallback_query_arg"),
     Distinct("hash_on_uri_capture", "hash_fallback_uri_capture"),
-    When("algorithm", among("sticky-sessions"), "sticky_sessions_cookie", GIVEN),
     each_slot_once,
     wait_for_something,
 )

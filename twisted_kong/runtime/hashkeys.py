@@ -122,9 +122,9 @@ class HashKeys:
 
 def hash_keys(upstream: Upstream, new_value: Callable[[], str] = lambda: str(uuid4())) -> HashKeys | None:
     """What binds the requests to ``upstream``; None if nothing does. ``new_value`` makes cookies nobody else has."""
-    if upstream.algorithm == STICKY and upstream.sticky_sessions_cookie:
-        path = upstream.sticky_sessions_cookie_path
-        return HashKeys((), Cookies(upstream.sticky_sessions_cookie, path, upstream.id), new_value)
+    if upstream.algorithm == STICKY:
+        session_cookie = Cookies(upstream.sticky_cookie or STICKY, upstream.sticky_cookie_path, upstream.id)
+        return HashKeys((), session_cookie, new_value)
     inputs = [upstream.hash_on, upstream.hash_fallback]
     if upstream.hash_on == "none":
         return None

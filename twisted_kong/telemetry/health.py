@@ -1,4 +1,7 @@
-"""What Prometheus is told of the health of targets, by Kong's names: a series for each state an address may have."""
+"""What Prometheus is told of the health of targets, by Kong's names: a series for each state an address may have.
+
+A target that stands for none has the same, with an empty address, as Kong tells it.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,7 @@ class TargetHealth(Collector):
             "Health of the targets of upstreams: 1 for the state each address is in.",
             labels=["upstream", "target", "address", "state", "subsystem"],
         )
-        nowhere = set()
         for upstream, target, address, state in self._states():
-            if address:
-                for each in STATES[:-1]:
-                    health.add_metric([upstream, target, address, each, "http"], float(each == state))
-            if (upstream, target) not in nowhere:  # one series, however many addresses there are
-                nowhere.add((upstream, target))
-                health.add_metric([upstream, target, "", "dns_error", "http"], float(state == "dns_error"))
+            for each in STATES:
+                health.add_metric([upstream, target, address, each, "http"], float(each == state))
         yield health
