@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
+import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -116,8 +118,8 @@ class DnsCase(TestCase):
 
         self.reactor: Any = reactor
         self.server, self.port = self.serve()
-        self.files = Path(self.mktemp())
-        self.files.mkdir()
+        self.files = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, self.files)
         (self.files / "resolv.conf").write_text("search one.test two.test\noptions attempts:4\n")
         (self.files / "hosts").write_text("10.9.9.9 local.test\n::1 six.test\n")
         self.resolver = self.resolve_with(("127.0.0.1", self.port), timeout=self.patience)
