@@ -40,8 +40,8 @@ lint: $(INSTALLED)
 # nginx and HAProxy are what we compare with, wrk is what asks. Debian keeps the first two out of people's PATH.
 bench: $(INSTALLED)
 	@etc/apt-install nginx=nginx-light haproxy wrk
-	$(BIN)/python -m benchmarks $(BENCH)
 	$(BIN)/python -m benchmarks.picks
+	$(BIN)/python -m benchmarks $(BENCH)
 
 # Made anew as a whole: then it holds what these three files say, and nothing of what they said before.
 $(INSTALLED): pyproject.toml setup.py constraints.txt

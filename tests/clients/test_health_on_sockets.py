@@ -14,7 +14,7 @@ from typing import Any
 
 from running_gateway import Admin, RunningGateway, running
 
-SECONDS = 20.0
+SECONDS = 60.0
 PATIENCE = 30.0
 """Seconds for what comes by itself, on a machine that has other things to do."""
 TARGETS = 10
