@@ -163,6 +163,9 @@ class IConfigStore(Interface):
         :raise twisted_kong.errors.AdminError: the change breaks a uniqueness or a reference.
         """
 
+    def reachable() -> Awaitable[bool]:
+        """Whether it is still where it was, and can be read. Never fails."""
+
     def subscribe(listener: Callable[[Snapshot, Snapshot], None]) -> None:
         """Call ``listener(old, new)`` after every change, before `apply` answers."""
 

@@ -233,6 +233,7 @@ class GatewayService(Service):
             Measurements(traffic, collectors, self._aside),
             lambda: self._unready,
             names,
+            store.reachable,
         )
         self._admin = make_admin_site(store, schema, node, gateway, self._loader, now=time.time, reactor=reactor)
         self._before = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL

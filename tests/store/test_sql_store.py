@@ -65,6 +65,26 @@ class RestartTests(TestCase):
         with pytest.raises(RuntimeError, match="closed"):
             await store.apply(Change())
 
+    async def test_reachable(self) -> None:
+        """A store whose file has gone says so, until it is back; so does a closed one."""
+        path = a_path(self)
+        store = await a_store(self, path)
+        await store.apply(Change(puts=(a_service("orders"),)))
+        assert await store.reachable()
+        hidden = path.rename(path.with_suffix(".hidden"))
+        assert not await store.reachable()
+        hidden.rename(path)
+        assert await store.reachable()
+        await store.close()
+        assert not await store.reachable()
+
+    async def test_unreadable(self) -> None:
+        """What cannot be read is not reachable."""
+        path = a_path(self)
+        store = await a_store(self, path)
+        ask(path, "DROP TABLE changes")
+        assert not await store.reachable()
+
 
 class LogTests(TestCase):
     """The table of changes."""

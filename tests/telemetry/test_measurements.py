@@ -39,7 +39,7 @@ def test_as_it_was_when_asked() -> None:
     traffic.of("orders", "all").record(200, 0.5, 0.75, 7, 100)
     measurements = Measurements(traffic, [NodeMetrics("id", "3.9", lambda: connections)], later)
     told: list[str] = []
-    _ = Deferred.fromCoroutine(measurements.text()).addCallback(told.append)
+    _ = Deferred.fromCoroutine(measurements.text(reachable=True)).addCallback(told.append)
     assert told == []
     connections["total_requests"] = 3
     traffic.of("orders", "all").record(200, 0.5, 0.75, 7, 100)
@@ -57,7 +57,7 @@ def test_everything_is_told() -> None:
     traffic = Traffic()
     traffic.of("orders", "all").record(200, 0.5, 0.75, 7, 100)
     told: list[str] = []
-    _ = Deferred.fromCoroutine(Measurements(traffic).text()).addCallback(told.append)
+    _ = Deferred.fromCoroutine(Measurements(traffic).text(reachable=True)).addCallback(told.append)
     labels = 'route="all",service="orders",workspace="default"'
     found = values(told[0])
     assert [found[f"kong_{kind}_latency_ms_sum{{{labels}}}"] for kind in ("kong", "upstream", "request")] == [

@@ -11,7 +11,7 @@ import platform
 import re
 import resource
 import socket
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -38,6 +38,10 @@ AVAILABLE = {"key-auth": {"version": KONG_VERSION, "priority": 1250}}
 """The plugins there are, with Kong's numbers: the higher the priority, the earlier in a request."""
 
 
+async def _always() -> bool:
+    return True
+
+
 @dataclass(frozen=True)
 class Node:
     """What ``/`` and ``/status`` are told by whoever runs the gateway.
@@ -45,7 +49,8 @@ class Node:
     ``connections`` counts, by Kong's names, the connections and requests of all listeners. ``configuration_hash`` is
     asked only without a database: 32 hexadecimal digits, zeros while nothing was loaded. ``components`` are all that
     are installed, at work or not; ``metrics`` is all that is measured. ``unready``
-    says why the gateway should get no traffic for now, or None. ``names`` are the names in use.
+    says why the gateway should get no traffic for now, or None. ``names`` are the names in use; ``reachable`` finds out
+    whether the configuration's database is there.
     """
 
     id: str
@@ -56,6 +61,7 @@ class Node:
     metrics: Measurements = field(default_factory=Measurements)
     unready: Callable[[], str | None] = lambda: None
     names: Names | None = None
+    reachable: Callable[[], Awaitable[bool]] = _always
 
 
 class Root(Endpoint):
@@ -102,7 +108,7 @@ class Status(Endpoint):
         }
         if self._node.settings.database == "off":
             return Answer(200, {**status, "configuration_hash": self._node.configuration_hash()})
-        return Answer(200, {**status, "database": {"reachable": True}})
+        return Answer(200, {**status, "database": {"reachable": await self._node.reachable()}})
 
 
 class Ready(Endpoint):

@@ -58,7 +58,7 @@ def make_status_site(node: Node, reactor: IReactorTime) -> AdminSite:
         "/status": Status(node),
         "/status/ready": Ready(node),
         "/status/dns": DnsStatus(node.names),
-        "/metrics": Metrics(node.metrics),
+        "/metrics": Metrics(node.metrics, node.reachable),
     }
     return AdminSite(make_tree(table), max_body=0, headers=node.settings.headers, reactor=reactor)
 
@@ -71,7 +71,7 @@ def endpoints(
         "/": Root(node, configuration, reactor),
         "/status": Status(node),
         "/components": Components(node),
-        "/metrics": Metrics(node.metrics),
+        "/metrics": Metrics(node.metrics, node.reachable),
         "/cluster": Cluster(node),
         "/config": Config(loader),
     }

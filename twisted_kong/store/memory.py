@@ -26,6 +26,9 @@ class MemoryStore:
     async def close(self) -> None:
         """There is nothing to let go of."""
 
+    async def reachable(self) -> bool:
+        return True
+
     def snapshot(self) -> Snapshot:
         return self._published.snapshot
 

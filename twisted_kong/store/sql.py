@@ -93,6 +93,13 @@ class SqlStore:
             await deferToThreadPool(self._reactor, self._thread, self._engine.dispose)
             self._thread.stop()
 
+    async def reachable(self) -> bool:
+        """See `IConfigStore.reachable`. Behind the changes on their way; who holds the write lock does not matter."""
+        if self._closed:
+            return False
+        self._begin()
+        return await deferToThreadPool(self._reactor, self._thread, self._look)
+
     def snapshot(self) -> Snapshot:
         return self._published.snapshot
 
@@ -109,8 +116,7 @@ class SqlStore:
         """
         if self._closed:
             return fail(RuntimeError("the store is closed"))
-        if not self._thread.started:
-            self._thread.start()  # not before it is needed: a start that fails must not wait for it
+        self._begin()
         answer: Deferred[Snapshot] = Deferred()
 
         def committed(success: bool, result: Snapshot | Failure) -> None:
@@ -118,6 +124,10 @@ class SqlStore:
 
         self._thread.callInThreadWithCallback(committed, self._commit, change, self._now())
         return answer
+
+    def _begin(self) -> None:
+        if not self._thread.started:
+            self._thread.start()  # not before it is needed: a start that fails must not wait for it
 
     def _finish(self, answer: Deferred[Snapshot], result: Snapshot | Failure) -> None:
         if isinstance(result, Failure):
@@ -142,6 +152,21 @@ class SqlStore:
             raise
         self._committed = new
         return new
+
+    def _look(self) -> bool:
+        """Whether the file is there for writing, and what it holds can be read."""
+        path = self._engine.url.database
+        if path is None or not os.access(path, os.W_OK):
+            return False
+        try:
+            connection = self._engine.raw_connection()
+            try:
+                connection.cursor().execute("SELECT max(id) FROM changes").close()
+            finally:
+                connection.close()
+        except (DatabaseError, sqlite3.Error):
+            return False
+        return True
 
     def _explain(self, change: Change) -> None:
         """The tables hold what the log does not tell of: raise the error of what stands there now."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from twisted.internet.defer import maybeDeferred
 
@@ -40,9 +40,13 @@ class Measurements:
         self._collectors = tuple(collectors)
         self._aside = aside
 
-    async def text(self) -> str:
-        """How things are when this is called, in Prometheus' text format."""
-        families = [family for collector in self._collectors for family in collector.collect()]
+    async def text(self, *, reachable: bool) -> str:
+        """How things are when this is called, in Prometheus' text format; ``reachable`` is the store or is not."""
+        store = GaugeMetricFamily(
+            "kong_datastore_reachable", "Whether the configuration's store is there.", float(reachable)
+        )
+        families: list[Metric] = [store]
+        families += [family for collector in self._collectors for family in collector.collect()]
         traffic = self._traffic.copy()
 
         def write() -> str:

@@ -24,7 +24,6 @@ class NodeMetrics(Collector):
         info = GaugeMetricFamily("kong_node_info", "Which node this is.", labels=["node_id", "version"])
         info.add_metric([self._id, self._version], 1)
         yield info
-        yield GaugeMetricFamily("kong_datastore_reachable", "Whether the configuration can be read and written.", 1)
         connections = GaugeMetricFamily(
             "kong_nginx_connections_total",
             "Connections of clients, by what they do.",
