@@ -20,7 +20,7 @@ from twisted_kong.model.entities import (
     Target,
     Upstream,
 )
-from twisted_kong.model.published import describe, describe_plugin
+from twisted_kong.model.published import describe, describe_plugin, without_optional_records
 from twisted_kong.model.schema import Schema
 
 
@@ -31,12 +31,11 @@ def fields(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("entity", COLLECTIONS.values())
 def test_every_field(entity: type[Entity]) -> None:
-    """Every field is told, each in an object of its own that JSON can say, with a type; but for records of our own that
-    may be missing, which clients would fill in."""
+    """Every field is told, each in an object of its own that JSON can say, with a type."""
     found = describe(entity)
     assert json.loads(json.dumps(found)) == found
     assert all(len(field) == 1 for field in found["fields"])
-    assert fields(found).keys() == entity.model_fields.keys() - {"retry_budget", "queue"}
+    assert fields(found).keys() == entity.model_fields.keys()
     assert all("type" in attributes for attributes in fields(found).values())
 
 
@@ -196,3 +195,14 @@ def check_defaults(described: Mapping[str, Any], made: Mapping[str, Any], given:
             check_defaults(fields(attributes), made[name], {})
         elif name not in given and not attributes.get("auto"):
             assert made.get(name) == attributes.get("default"), name
+
+
+def test_optional_records() -> None:
+    """Clients that fill in what they are told of are told of no record that may be missing, wherever it stands."""
+    whole, told = describe(Upstream), without_optional_records(describe(Upstream))
+    assert fields(whole).keys() - fields(told).keys() == {"retry_budget", "queue"}
+    passive, all_of_it = (fields(fields(fields(one)["healthchecks"])["passive"]) for one in (told, whole))
+    assert passive == {name: attributes for name, attributes in all_of_it.items() if name != "recovery"}
+    assert "recovery" in all_of_it
+    service = describe(Service)
+    assert without_optional_records(service) == service

@@ -12,7 +12,7 @@ from twisted_kong.admin.request import Call
 from twisted_kong.admin.tree import Endpoint
 from twisted_kong.errors import SchemaViolation
 from twisted_kong.model.entities import Plugin, TargetEntry
-from twisted_kong.model.published import describe, describe_plugin
+from twisted_kong.model.published import describe, describe_plugin, without_optional_records
 from twisted_kong.model.tags import Tagged, tagged
 
 
@@ -50,7 +50,7 @@ class EntitySchema(_OfOneKind):
     """``/schemas/{entity}``: its fields and the rules between them."""
 
     async def get(self, call: Call) -> Answer:
-        return Answer(200, describe(self.kind(call).entity, self._configuration.names))
+        return Answer(200, without_optional_records(describe(self.kind(call).entity, self._configuration.names)))
 
 
 class PluginSchema(Endpoint):

@@ -17,7 +17,7 @@ from twisted_kong.model.access import PLUGINS, Plugin
 from twisted_kong.model.checks import AtLeast, Auto, Between, Named, OneOf, Stamp, StartsWith, Told
 from twisted_kong.model.entity import Entity
 from twisted_kong.model.fields import Shape, shapes
-from twisted_kong.model.records import OURS, Foreign
+from twisted_kong.model.records import Foreign
 from twisted_kong.model.rules import Declared
 from twisted_kong.model.schema import KONGS_NAMES, Names
 
@@ -48,14 +48,26 @@ def describe_plugin(name: str) -> dict[str, Any] | None:
     return {"fields": [field for field in describe(Plugin)["fields"] if field.keys() & set(own)], "entity_checks": []}
 
 
+def without_optional_records(document: dict[str, Any]) -> dict[str, Any]:
+    """What of a schema document clients of Kong are told.
+
+    They fill in every record with the defaults they are told of. A record of our own that may be missing as a whole
+    means something else then, so they are not told of it.
+    """
+
+    def known(fields: list[dict[str, dict[str, Any]]]) -> list[dict[str, dict[str, Any]]]:
+        return [
+            {name: {**attributes, "fields": known(attributes["fields"])} if "fields" in attributes else attributes}
+            for field in fields
+            for name, attributes in field.items()
+            if not ("fields" in attributes and "ours" in attributes and "required" not in attributes)
+        ]
+
+    return {**document, "fields": known(document["fields"])}
+
+
 def _fields(model: type[BaseModel], names: Names) -> list[dict[str, dict[str, Any]]]:
-    """The fields of a record, but for records that may be missing as a whole: all of those are ours, and clients would
-    fill them in with what they are told, which means something else than their absence."""
-    return [
-        {name: dict(_attributes(shape, model.model_fields[name], names))}
-        for name, shape in shapes(model).items()
-        if not (shape.kind == "record" and shape.nullable and OURS in shape.bricks)
-    ]
+    return [{name: dict(_attributes(shape, model.model_fields[name], names))} for name, shape in shapes(model).items()]
 
 
 def _attributes(shape: Shape, field: FieldInfo, names: Names) -> Iterator[tuple[str, Any]]:
