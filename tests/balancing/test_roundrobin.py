@@ -280,3 +280,13 @@ def test_ten_thousand_peers_change() -> None:
     algorithm = spread(peers)
     picks(algorithm, 100)
     assert calls(lambda: algorithm.update(peers)) <= 2 * len(peers)
+
+
+def test_thousands_leave_between_two_picks() -> None:
+    """However many leave one by one before the next pick, that is one of those that are left."""
+    peers = some_peers(*[1] * 10_000)
+    algorithm = spread(peers)
+    assert picks(algorithm, 1) == peers[:1]
+    for peer in peers[1:4_000]:
+        algorithm.remove(peer)
+    assert picks(algorithm, 2) == peers[4_000:4_002]

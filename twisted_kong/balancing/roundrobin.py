@@ -215,16 +215,18 @@ class RoundRobin:
             if turns.entry is entry:
                 turns.entry = entry = (closes, index, opens, turns)
                 heappush(opened, entry)
-        if pick.tried or not opened:
+        found = None
+        if not pick.tried:
+            while opened:
+                entry = heappop(opened)
+                if entry[3].entry is entry:
+                    found = entry[3]
+                    break
+        if found is None:
             found = self._search(pick.tried)
             if found is None:
                 return None
-            turns = found
-        else:
-            entry = heappop(opened)
-            turns = entry[3]
-            if turns.entry is not entry:
-                return self.pick(pick)  # an entry out of date is gone with that
+        turns = found
         if turns.epoch != self._epoch:
             # Nothing was done to it when the epoch began; the window it was in then is its first.
             turns.epoch = self._epoch
