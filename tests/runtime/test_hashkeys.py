@@ -141,6 +141,12 @@ def test_cookie_made(peer: Any) -> None:
     )
 
 
+def test_cookies_of_other_names_stay() -> None:
+    """The names of cookies are told apart by case, that of their header is not (RFC 6265, 4.1.1 and 5.2)."""
+    marked = bound(Asked(), **COOKIE).mark(b"SET-COOKIE: C=theirs\r\nSET-COOKIE: c=theirs\r\n", PEER)
+    assert marked.startswith(b"SET-COOKIE: C=theirs\r\nSet-Cookie: c=made-up;")
+
+
 def test_sessions() -> None:
     """The cookie of a session is set when it begins and when another peer answers, and only if one does."""
     fields: dict[str, Any] = {"algorithm": "sticky", "sticky_cookie": "s"}

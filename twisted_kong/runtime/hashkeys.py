@@ -82,7 +82,7 @@ class Cookies:
         self.upstream = upstream
         self._name = name.encode()
         self._end = b"; Path=%b; SameSite=Lax; HttpOnly\r\n" % (path or "/").encode()
-        self._same = re.compile(rb"(?im)^set-cookie: *" + re.escape(self._name) + rb"=[^\r]*\r\n")
+        self._same = re.compile(rb"(?m)^(?i:set-cookie): *" + re.escape(self._name) + rb"=[^\r]*\r\n")
 
     def value(self, asked: Asked) -> bytes | None:
         """What a request brings."""
