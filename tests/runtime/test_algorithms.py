@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from twisted_kong.balancing.roundrobin import RoundRobin, RoundRobinFactory
+from twisted_kong.balancing.sticky import StickySessions
 from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory, IPeer
 from twisted_kong.model.components import Component
 from twisted_kong.model.entities import Upstream
@@ -69,6 +70,23 @@ class OddFactory:
             return answer
         self.made.append(Odd(self._trouble))
         return self.made[-1]
+
+
+class BrokenSessions(StickySessions):
+    """Sticky sessions that fail with every pick."""
+
+    def pick(self, pick: Pick) -> IPeer | None:
+        raise ZeroDivisionError
+
+
+@implementer(IAlgorithmFactory)
+class BrokenSessionsFactory:
+    """Makes `BrokenSessions`."""
+
+    name = "odd"
+
+    def build(self, upstream: Upstream) -> IAlgorithm:
+        return BrokenSessions(upstream.id)
 
 
 class Trouble:
@@ -236,6 +254,27 @@ def test_fallback(calls: tuple[str, ...]) -> None:
         found = bench.picks(10)
         assert [found.count(peer) for peer in peers] == [0, 4, 6]
         assert bench.picks(1, tried=(peers[1],)) == [peers[2]]
+
+
+def test_fallback_of_sessions() -> None:
+    """A fallback that knows of no sessions is never given who weighs nothing, whatever changes meanwhile."""
+    gone, here, other = some_peers(0, 1, 1)
+    factories = {"odd": BrokenSessionsFactory(), "round-robin": RoundRobinFactory()}
+    upstream = an_upstream("orders")[0].model_copy(update={"algorithm": "odd"})
+    with Logs():
+        algorithm = Algorithms(factories, Guards([ODD], Clock().seconds), "round-robin").make(upstream)
+        algorithm.update([gone, here])
+        found = [algorithm.pick(Pick()) for _ in range(2)]
+        algorithm.add(other)
+        here.weight = 0
+        algorithm.changed(here)
+        found += [algorithm.pick(Pick()) for _ in range(2)]
+        algorithm.remove(gone)
+        here.weight = 1
+        algorithm.changed(here)
+        algorithm.remove(other)
+        found.append(algorithm.pick(Pick()))
+    assert found == [here, here, other, other, here]
 
 
 def test_told_of_its_own() -> None:

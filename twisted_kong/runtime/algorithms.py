@@ -67,8 +67,7 @@ class GuardedAlgorithm:
 
     def update(self, peers: Iterable[IPeer]) -> None:
         self._peers = dict.fromkeys(peers)
-        if self._substitute is not None:
-            self._substitute.update(self._peers)
+        self._update_substitute()
         self._prepare()
 
     def add(self, peer: IPeer) -> None:
@@ -87,7 +86,9 @@ class GuardedAlgorithm:
 
     def _tell(self, peer: IPeer, news: str) -> None:
         """Something is new of one peer. Whoever cannot take that is told of all of them."""
-        if self._substitute is not None:
+        if self.sessions:
+            self._update_substitute()
+        elif self._substitute is not None:
             getattr(self._substitute, news)(peer)
         if not self._ready or not self.incremental:
             self._prepare()
@@ -152,11 +153,17 @@ class GuardedAlgorithm:
             if self._fallback is None:
                 raise ComponentFailed(f"{self._guard.component} failed for {self.name}")
             self._substitute = self._fallback()
-            self._substitute.update(self._peers or ())
+            self._update_substitute()
         peer = self._substitute.pick(pick)
         if peer is not None:
             self._substituted[peer] = self._substituted.get(peer, 0) + 1
         return peer
+
+    def _update_substitute(self) -> None:
+        """Give the substitute, if there is one, the peers; those of weight 0 only where it knows of sessions too."""
+        substitute = self._substitute
+        if substitute is not None:
+            substitute.update([peer for peer in self._peers or () if peer.weight or substitute.sessions])
 
     def _done_instead(self, peer: IPeer, outcome: Outcome) -> None:
         """It may be the algorithm's own pick of the same peer that has ended; in the end both have been told of all."""
