@@ -238,3 +238,13 @@ def test_check_of_names(desk: Desk) -> None:
     """A setting that names a component which is not there is told."""
     for setting in ("dns_resolver_plugin", "algorithm_fallback"):
         assert desk.refused("check", **{setting: "nope"}).startswith(f"{setting}: expected one of ")
+
+
+def test_picture(desk: Desk) -> None:
+    """A picture that could not be what its name says is refused before the run, one that cannot be written after it."""
+    assert desk.refused("simulate", "--picture", "shares.png") == (
+        "--picture: expected a name that ends in .svg, got 'shares.png'\n"
+    )
+    desk.put("one.yml", '_format_version: "3.0"\nupstreams: [{name: u, targets: [{target: "10.0.0.1:80"}]}]\n')
+    run = ("simulate", "one.yml", "--duration", "1", "--picture", "no/shares.svg")
+    assert "no/shares.svg: expected a file to write" in desk.refused(*run)

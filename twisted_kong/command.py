@@ -303,6 +303,8 @@ def components(options: argparse.Namespace) -> None:
 
 def simulate_load(options: argparse.Namespace) -> None:
     """Run an upstream under a load on a virtual clock, and tell what has happened."""
+    if options.picture is not None and options.picture.suffix.lower() != ".svg":
+        raise StartupError(f"--picture: expected a name that ends in .svg, got {str(options.picture)!r}")
     registry = Registry.installed(settings_of(options).plugin_dirs)
     if options.admin is not None:
         upstream, targets = from_gateway(options.admin, options.upstream, make_schema(registry))
@@ -321,7 +323,10 @@ def simulate_load(options: argparse.Namespace) -> None:
     results = simulate(upstream, targets, load, factories, options.seed, Bar(sys.stderr))
     say("\n\n".join(map(told, results)))
     if options.picture is not None:
-        options.picture.write_text(picture(results))
+        try:
+            options.picture.write_text(picture(results))
+        except OSError as error:
+            raise StartupError(f"{options.picture}: expected a file to write: {error.strerror}") from None
 
 
 def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -71,6 +71,17 @@ def test_failures(how: str, failed: bool) -> None:
     assert result.attempts["10.0.0.1:8000"] > 50
 
 
+@pytest.mark.parametrize("retries", [0, 1, 5])
+def test_retries(retries: int) -> None:
+    """As in the gateway, a target that was tried is tried again where there is no other: retries and no more."""
+    refusing = Behaviour(failures=1)
+    result = run(
+        Load(rate=20, duration=10, retries=retries, default=refusing), targets={"a:80": 1, "b:80": 1, "c:80": 0}
+    )
+    assert result.failed == len(result.seconds)
+    assert sum(result.attempts.values()) == (1 + retries) * result.failed
+
+
 def test_nobody_there() -> None:
     """Where nobody may be picked every request fails."""
     result = run(Load(rate=10, duration=10), targets={"10.0.0.1:80": 0})
@@ -89,6 +100,30 @@ def test_changes() -> None:
     assert sum(shares["10.0.0.1:8000"][21:]) == 0 < shares["10.0.0.1:8000"][10]
     assert sum(shares["10.0.0.2:8000"][41:]) == 0 < shares["10.0.0.2:8000"][30]
     assert [bool(shares["10.0.0.9:8000"][second]) for second in (30, 45, 55)] == [False, True, False]
+
+
+def test_changes_after_the_end() -> None:
+    """What would happen after the end does not, and is not told."""
+    result = run(Load(rate=10, duration=10, changes=(Event(at=10, target="10.0.0.9:8000"),)), "consistent-hashing")
+    assert list(result.weights) == list(THREE)
+    assert result.moved == []
+
+
+def test_strangers() -> None:
+    """Whoever tells how a target answers that is never there has its name wrong, and is told so."""
+    load = Load(
+        targets={"10.0.0.8:8000": Behaviour(), "10.0.0.9:8000": Behaviour()},
+        changes=(Event(at=1, target="10.0.0.9:8000"),),
+    )
+    with pytest.raises(BadLoad, match=r"targets: no 10\.0\.0\.8:8000; there are: 10\.0\.0\.1:8000, .*9:8000$"):
+        run(load)
+
+
+@pytest.mark.parametrize("target", ["10.0.0.9", "10.0.0.9:", ":80", "10.0.0.9:http", "10.0.0.9:0", "10.0.0.9:65536"])
+def test_not_a_target(target: str) -> None:
+    """A change names its target by host and port."""
+    with pytest.raises(BadLoad, match=r"changes\.0\.target: .*host:port"):
+        read_load("{}", changes=[{"at": 1, "target": target}])
 
 
 def test_keys_moved() -> None:

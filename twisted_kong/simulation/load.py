@@ -6,11 +6,19 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from twisted_kong.errors import GatewayError
 
 Seconds = Annotated[float, Field(ge=0)]
+
+
+def _addressed(text: str) -> str:
+    """:raise ValueError: that is no ``host:port``."""
+    host, _, port = text.rpartition(":")
+    if not host or not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(f"expected host:port, got {text!r}")
+    return text
 
 
 class BadLoad(GatewayError):
@@ -54,7 +62,7 @@ class Event(_Part):
     """
 
     at: Seconds
-    target: str
+    target: Annotated[str, AfterValidator(_addressed)]
     weight: Annotated[int, Field(ge=0, le=65535)] | None = None
     healthy: bool | None = None
     behaves: Behaviour | None = None

@@ -24,7 +24,7 @@ from twisted_kong.model.entities import Upstream
 from twisted_kong.model.traffic import Outcome, Pick
 from twisted_kong.runtime.balancer import Balancer, Lease
 from twisted_kong.runtime.peers import Peer
-from twisted_kong.simulation.load import Behaviour, Event, Load
+from twisted_kong.simulation.load import BadLoad, Behaviour, Event, Load
 
 SLICES = 60
 """The parts of the time in which requests are counted apart."""
@@ -59,11 +59,12 @@ class Result:
 
 
 class _Request:
-    __slots__ = ("began", "key", "tried")
+    __slots__ = ("attempts", "began", "key", "tried")
 
     def __init__(self, began: float, key: int) -> None:
         self.began = began
         self.key = key
+        self.attempts = 0
         self.tried: tuple[Peer, ...] = ()
 
 
@@ -99,7 +100,8 @@ class World:
     def run(self, progress: Callable[[float], None] = lambda part: None) -> Result:
         """Let it all happen; ``progress`` is told the part of the time that has passed, every now and then."""
         for event in self._load.changes:
-            self._later(event.at, self._change, event)
+            if event.at < self._load.duration:
+                self._later(event.at, self._change, event)
         self._later(self._arrivals.expovariate(self._load.rate), self._arrive)
         events, told, end = self._events, 0.0, self._load.duration
         while events:
@@ -130,6 +132,7 @@ class World:
         if lease is None:
             self._end(request, failed=True)
             return
+        request.attempts += 1
         address = lease.peer.address
         result, behaviour = self.result, self._behaviours.get(address, self._load.default)
         result.attempts[address] = result.attempts.get(address, 0) + 1
@@ -179,8 +182,7 @@ class World:
         lease.release(outcome)
         if lease.peer not in request.tried:
             request.tried += (lease.peer,)
-        request_attempts = len(request.tried)
-        if request_attempts <= self._load.retries and request_attempts < len(self._peers):
+        if request.attempts <= self._load.retries:
             self._attempt(request)
         else:
             self._end(request, failed=True)
@@ -239,7 +241,14 @@ def simulate(
     seed: int = 1,
     progress: Callable[[float], None] = lambda part: None,
 ) -> list[Result]:
-    """The same load under each of the algorithms."""
+    """The same load under each of the algorithms.
+
+    :raise BadLoad: it tells how a target answers that is never there.
+    """
+    there = dict.fromkeys([*targets, *(event.target for event in load.changes)])
+    strangers = [address for address in load.targets if address not in there]
+    if strangers:
+        raise BadLoad(f"the load: targets: no {', '.join(strangers)}; there are: {', '.join(there) or 'none'}")
     chosen = list(factories)
     results = []
     for number, factory in enumerate(chosen):
