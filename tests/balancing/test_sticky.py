@@ -73,3 +73,17 @@ def test_the_cookie_tells_nothing() -> None:
     fresh = PlainPeer(a.address)
     assert session(UPSTREAM, fresh) == session(UPSTREAM, a)
     assert all(b"10.0" not in value for value in made)
+
+
+def test_peers_of_one_address() -> None:
+    """Targets of two names may have one address: a session with it stays while either of them is there."""
+    algorithm = StickySessions(UPSTREAM)
+    one, other, third = PlainPeer("10.0.0.1:80"), PlainPeer("10.0.0.1:80"), PlainPeer("10.0.0.2:80")
+    bound = Pick(session(UPSTREAM, one))
+    algorithm.update([one, third])
+    algorithm.add(other)
+    assert [algorithm.pick(bound) for _ in range(4)] == [one] * 4
+    algorithm.remove(one)
+    assert [algorithm.pick(bound) for _ in range(4)] == [other] * 4
+    algorithm.remove(other)
+    assert algorithm.pick(bound) is third

@@ -4,7 +4,8 @@ The session is all in its cookie, a digest of the peer's address that only those
 it survives a restart and any change of the configuration, counts at every gateway of a cluster, and costs no memory.
 
 A peer of weight 0 keeps its sessions and gets no new ones: it drains. Sessions of a peer that is gone, unhealthy or has
-been tried begin anew, and new ones go by round robin.
+been tried begin anew, and new ones go by round robin. Peers of one address, which targets of several names may have,
+share their sessions.
 """
 
 from __future__ import annotations
@@ -44,26 +45,30 @@ class StickySessions:
 
     def __init__(self, upstream: str) -> None:
         self._upstream = upstream
-        self._sessions: dict[bytes, IPeer] = {}
+        self._sessions: dict[bytes, list[IPeer]] = {}
         self._open = RoundRobin()
         self._weighty: set[IPeer] = set()
 
     def update(self, peers: Iterable[IPeer]) -> None:
-        peers = list(peers)
-        self._sessions = {session(self._upstream, peer): peer for peer in peers}
+        peers = list(dict.fromkeys(peers))
+        self._sessions = {}
+        for peer in peers:
+            self._sessions.setdefault(session(self._upstream, peer), []).append(peer)
         weighty = [peer for peer in peers if peer.weight]
         self._weighty = set(weighty)
         self._open.update(weighty)
 
     def add(self, peer: IPeer) -> None:
-        self._sessions[session(self._upstream, peer)] = peer
+        self._sessions.setdefault(session(self._upstream, peer), []).append(peer)
         if peer.weight:
             self._weighty.add(peer)
             self._open.add(peer)
 
     def remove(self, peer: IPeer) -> None:
         key = session(self._upstream, peer)
-        if self._sessions.get(key) is peer:
+        alike = self._sessions[key]
+        alike.remove(peer)
+        if not alike:
             del self._sessions[key]
         if peer in self._weighty:
             self._weighty.remove(peer)
@@ -82,9 +87,9 @@ class StickySessions:
 
     def pick(self, pick: Pick) -> IPeer | None:
         if pick.key is not None:
-            peer = self._sessions.get(pick.key)
-            if peer is not None and peer not in pick.tried:
-                return peer
+            for peer in self._sessions.get(pick.key, ()):
+                if peer not in pick.tried:
+                    return peer
         return self._open.pick(pick)
 
     def done(self, peer: IPeer, outcome: Outcome) -> None:
