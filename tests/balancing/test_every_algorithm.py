@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from gc import collect
 from random import Random
+from weakref import ref
 
 import pytest
 from hypothesis import given
@@ -123,3 +125,19 @@ def test_requests_among_ten_thousand(name: str) -> None:
             request(algorithm, b"%d" % number)
 
     assert events(hundred) <= 100 * 250
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_who_has_left_is_let_go(name: str) -> None:
+    """No algorithm holds on to a peer that was removed: if it comes back it is a new one, that nothing is known of."""
+    algorithm = MAKERS[name]()
+    algorithm.update(some_peers(1, 1, 1, 1))
+    peer = PlainPeer("10.1.1.1:80", 7)
+    algorithm.add(peer)
+    for _ in range(20):
+        request(algorithm)
+    gone = ref(peer)
+    algorithm.remove(peer)
+    del peer
+    collect()
+    assert gone() is None

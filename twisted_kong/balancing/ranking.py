@@ -7,62 +7,67 @@ from heapq import heapify, heappop, heappush, heapreplace
 
 from twisted_kong.interfaces import IPeer
 
-_Entry = tuple[float, int, IPeer]
-"""(score, serial, peer). No two have the same serial, so peers are never compared."""
+_Entry = tuple[float, int]
+"""(score, serial). No two have the same serial."""
 
 
 class Ranking:
     """Peers by their scores, the lowest first. Of equals, whoever was placed first is first.
 
-    A heap that is mended when somebody looks at it: an entry that is not its peer's latest is out of date. Those go
-    when they come up, or all at once when there are as many of them as there are peers.
+    A heap that is mended when somebody looks at it: an entry whose serial is nobody's any more is out of date. Those go
+    when they come up, or all at once when there are as many of them as there are peers. They do not hold on to a peer.
     """
 
     def __init__(self) -> None:
         self._heap: list[_Entry] = []
-        self._latest: dict[IPeer, _Entry] = {}
+        self._serials: dict[IPeer, int] = {}
+        self._peers: dict[int, IPeer] = {}  # by their serials
         self._serial = 0
 
     def __contains__(self, peer: object) -> bool:
-        return peer in self._latest
+        return peer in self._serials
 
     def __len__(self) -> int:
-        return len(self._latest)
+        return len(self._serials)
 
     def place(self, peer: IPeer, score: float) -> None:
         """Give ``peer``, new or known, this score."""
         self._serial = serial = self._serial + 1
-        heap, latest = self._heap, self._latest
-        entry = (score, serial, peer)
-        if heap and latest.get(peer) is heap[0]:
-            heapreplace(heap, entry)
-            latest[peer] = entry
-            return
-        latest[peer] = entry
-        heappush(heap, entry)
-        if len(heap) > 2 * len(latest) + 64:
+        heap, peers = self._heap, self._peers
+        before = self._serials.get(peer)
+        self._serials[peer] = serial
+        peers[serial] = peer
+        if before is not None:
+            del peers[before]
+            if heap[0][1] == before:
+                heapreplace(heap, (score, serial))
+                return
+        heappush(heap, (score, serial))
+        if len(heap) > 2 * len(peers) + 64:
             self._clean()
 
     def remove(self, peer: IPeer) -> None:
         """Forget ``peer``."""
-        del self._latest[peer]
-        if len(self._heap) > 2 * len(self._latest) + 64:
+        del self._peers[self._serials.pop(peer)]
+        if len(self._heap) > 2 * len(self._peers) + 64:
             self._clean()
 
     def keep(self, peers: Collection[IPeer]) -> None:
         """Forget everybody who is not among ``peers``."""
-        self._latest = {peer: entry for peer, entry in self._latest.items() if peer in peers}
+        self._serials = {peer: serial for peer, serial in self._serials.items() if peer in peers}
+        self._peers = {serial: peer for peer, serial in self._serials.items()}
         self._clean()
 
     def best(self, tried: Collection[IPeer] = ()) -> tuple[IPeer, float] | None:
         """The first who is not in ``tried``, and its score; None if there is nobody."""
-        heap, latest = self._heap, self._latest
+        heap, peers = self._heap, self._peers
         found = None
         skipped = []
         while heap:
             entry = heap[0]
-            score, _, peer = entry
-            if latest.get(peer) is entry:
+            score, serial = entry
+            peer = peers.get(serial)
+            if peer is not None:
                 if peer not in tried:
                     found = peer, score
                     break
@@ -73,5 +78,5 @@ class Ranking:
         return found
 
     def _clean(self) -> None:
-        self._heap = list(self._latest.values())
+        self._heap = [entry for entry in self._heap if entry[1] in self._peers]
         heapify(self._heap)
