@@ -29,7 +29,9 @@ class Crowd:
         self._balancer = balancer
         self._clock = clock
         self._busy: set[Peer] = set()
-        self._line: deque[Deferred[Any]] = deque()
+        self._line: deque[Deferred[Any]] = deque()  # some may have been cancelled
+        self.waiting = 0
+        """How many requests wait."""
 
     def leased(self, peer: Peer) -> None:
         """``peer`` carries one more."""
@@ -52,11 +54,6 @@ class Crowd:
         while self._line:
             self._call_next()
 
-    @property
-    def waiting(self) -> int:
-        """How many requests wait."""
-        return sum(not each.called for each in self._line)
-
     def _settle(self) -> None:
         """Requests wait while nobody is lent, and that because of the bound."""
         self._balancer.crowded(self._wait if self._busy and not self._balancer.lends else None)
@@ -71,12 +68,14 @@ class Crowd:
         timer = self._clock.callLater(self.queue.timeout, self._too_long, waiting)
 
         def over(result: object) -> object:
+            self.waiting -= 1
             if timer.active():
                 timer.cancel()
             return result
 
         _ = waiting.addBoth(over)
         self._line.append(waiting)
+        self.waiting += 1
         return waiting
 
     def _too_long(self, waiting: Deferred[Any]) -> None:
