@@ -100,5 +100,8 @@ def read_load(text: str, **given: Any) -> Load:
     try:
         return Load.model_validate(tree)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors())
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
+        )
         raise BadLoad(f"the load: {faults}") from None
