@@ -288,3 +288,72 @@ def test_bound_lifted() -> None:
     assert waits(world) is None
     assert world.balancer().lease() is not None
     assert not world.clock.getDelayedCalls()
+
+
+def test_bound_below_the_load() -> None:
+    """A bound that is less than what somebody carries already makes others wait, and lets them on in time."""
+    world, data = world_of(A)
+    leases = [world.balancer().lease() for _ in range(3)]
+    world.upstream(**data, max_connections=2, queue={"timeout": 60})
+    served: list[object] = []
+    waits(world).addCallback(served.append)
+    for lease, expected in zip(leases, ([], [None], [None]), strict=True):
+        assert lease is not None
+        lease.release(WELL)
+        assert served == expected
+    assert waits(world) is None
+    assert world.balancer().lease() is not None
+    assert not world.clock.getDelayedCalls()
+
+
+def test_help_comes() -> None:
+    """A target that joins while all others are full serves whoever waits, and whoever comes."""
+    world, data = world_of(A, max_connections=1, queue={"timeout": 60})
+    assert world.balancer().lease() is not None
+    served: list[object] = []
+    waits(world).addCallback(served.append)
+    world.target(world.upstream(**data), B)
+    assert served == [None]
+    assert waits(world) is None
+    assert world.attempt(WELL) == B
+
+
+def test_help_recovers() -> None:
+    """So does one that is well again; and where it falls ill, requests wait for those who are full."""
+    world, data = world_of(A, B, max_connections=1, queue={"timeout": 60})
+    upstream = world.upstream(**data)
+    target = world.target(upstream, B)
+    lease = world.balancer().lease()
+    while lease is not None and lease.peer.address != A:
+        lease.release(WELL)
+        lease = world.balancer().lease()
+    world.gateway.set_health(target, upstream, False, None)
+    served: list[object] = []
+    waits(world).addCallback(served.append)
+    world.gateway.set_health(target, upstream, True, None)
+    assert served == [None]
+    assert waits(world) is None
+    assert world.attempt(WELL) == B
+
+
+def test_nobody_left_to_wait_for() -> None:
+    """Nobody waits for the end of requests to targets that are gone."""
+    world, data = world_of(A, max_connections=1, queue={"timeout": 60})
+    upstream = world.upstream(**data)
+    assert world.balancer().lease() is not None
+    served: list[object] = []
+    waits(world).addCallback(served.append)
+    world.delete(world.target(upstream, A))
+    assert served == [None]
+    assert waits(world) is None
+    assert not world.clock.getDelayedCalls()
+
+
+def test_recovery_turned_off() -> None:
+    """Who was about to be tried when trials were turned off is not lent after all."""
+    world, data = world_of(A, B, recovery={"interval": 2, "limit": 8})
+    ill = world.attempt(REFUSED)
+    world.run(3)
+    del data["healthchecks"]["passive"]["recovery"]
+    world.upstream(**data)
+    assert ill not in world.lent(4)

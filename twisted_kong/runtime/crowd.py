@@ -28,7 +28,7 @@ class Crowd:
         self.queue = queue
         self._balancer = balancer
         self._clock = clock
-        self._busy: set[Peer] = set()
+        self._busy: set[Peer] = set()  # those of the balancer's peers that carry as many as they may
         self._line: deque[Deferred[Any]] = deque()  # some may have been cancelled
         self.waiting = 0
         """How many requests wait."""
@@ -48,15 +48,30 @@ class Crowd:
             self._settle()
             self._call_next()
 
+    def refresh(self) -> None:
+        """The balancer has other peers, or the bound is new: some of them may carry as many as they may already."""
+        self._busy = {peer for peer in self._balancer.peers if peer.leases >= self.limit}
+        self.settle()
+
+    def settle(self) -> None:
+        """Who is lent may have changed for another reason: whoever waits in vain goes on."""
+        self._settle()
+        while self._line and not self._full:
+            self._call_next()
+
     def close(self) -> None:
         """There is no bound any more; everybody may try."""
         self._balancer.crowded(None)
         while self._line:
             self._call_next()
 
+    @property
+    def _full(self) -> bool:
+        """Whether nobody is lent, and that because of the bound."""
+        return bool(self._busy) and self._balancer.open and not self._balancer.lends
+
     def _settle(self) -> None:
-        """Requests wait while nobody is lent, and that because of the bound."""
-        self._balancer.crowded(self._wait if self._busy and not self._balancer.lends else None)
+        self._balancer.crowded(self._wait if self._full else None)
 
     def _wait(self) -> Deferred[Any]:
         while self._line and self._line[0].called:

@@ -80,14 +80,16 @@ class Judge:
                     self._peers.left(peer)
         balancer.observe = self._attempted if is_checked and self._passive.limits else None
         self._weigh(peers if is_checked else ())
-        self._set_extras(upstream, balancer)
+        self._set_extras(upstream, balancer, peers)
         self._start_slowly(peers)
         balancer.update(peers, checked=is_checked)
         self._settle_whole()
+        if balancer.crowd is not None:
+            balancer.crowd.refresh()
         if self._probes is not None:
             self._probes.update(upstream, peers)
 
-    def _set_extras(self, upstream: Upstream, balancer: Balancer) -> None:
+    def _set_extras(self, upstream: Upstream, balancer: Balancer, peers: Iterable[Peer]) -> None:
         """What Kong does not know."""
         budget = upstream.retry_budget
         if budget is None:
@@ -102,7 +104,11 @@ class Judge:
             for peer in self._weights:
                 if not peer.healthy and peer not in self._trials and _by_traffic(peer):
                     self._trials.fell_ill(peer)
-        balancer.trials = self._trial_begun if self._trials.settings is not None else None
+            balancer.trials = self._trial_begun
+        else:
+            balancer.trials = None
+            for peer in peers:
+                peer.on_trial = False  # or it would be lent as if it were well
 
     def _start_slowly(self, peers: Iterable[Peer]) -> None:
         """Let who is new beside somebody established begin with little; else there is nobody to spare the new ones."""
@@ -266,6 +272,8 @@ class Judge:
             balancer.refresh()
         trial = self._trials.settings is not None and any(peer.on_trial for peer in self._weights)
         balancer.open = self._enough or lenient or trial
+        if balancer.crowd is not None:
+            balancer.crowd.settle()
         return self._enough is not before
 
     def _log(self, peer: Peer, counter: Counter, found: Evidence) -> None:
