@@ -589,3 +589,38 @@ class HostsOfAnswersTests(NamesCase):
             self.resolver.answer("host a.test.", answer(f"10.0.0.{number}", ttl=0.0))
             self.assertEqual(hosts(self.successResultOf(waiting)), [f"10.0.0.{number}"])
         self.assertEqual(self.resolver.questions.count("s.test"), 1)
+
+
+class ForgottenTests(NamesCase):
+    """Names that nobody uses any more."""
+
+    def texts(self) -> list[str]:
+        return sorted(name.text for name in self.names.all())
+
+    def test_while_asked_for_the_first_time(self) -> None:
+        """A name that is left while it is asked for leaves no others behind when it is answered."""
+        self.kept("s.test").leave(self.listener)
+        self.resolver.answer("s.test", services(("a.test.", 81, 5)))
+        self.resolver.answer("host a.test.", answer("10.0.0.1"))
+        self.assertEqual(self.texts(), [])
+
+    def test_while_asked_again(self) -> None:
+        """Nor does one that is left while it is asked again, whatever the new answer is."""
+        name = self.kept("s.test")
+        self.resolver.answer("s.test", services(("a.test.", 81, 5), ttl=1.0))
+        self.resolver.answer("host a.test.", answer("10.0.0.1", ttl=100.0))
+        self.wait(1 + LATE)
+        name.leave(self.listener)
+        self.resolver.answer("s.test", services(("b.test.", 81, 5)))
+        self.resolver.answer("host b.test.", answer("10.0.0.2"))
+        self.assertEqual(self.texts(), [])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_used_after_all(self) -> None:
+        """A name that nobody used, and somebody does by now, makes no room for others."""
+        names = self.names = self.make(self.resolver, size=1)
+        names.get("a.test")
+        self.kept("a.test")
+        names.get("b.test")
+        names.get("c.test")
+        self.assertEqual(self.texts(), ["a.test", "c.test"])

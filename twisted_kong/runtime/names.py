@@ -74,7 +74,7 @@ class Name:
         self.due = 0.0
         self.asking = 0
         self.asked_at = 0.0
-        self._inner = inner
+        self.inner = inner
         self._names = names
         self._hosts: dict[str, Name] = {}
         self._parents: dict[Name, None] = {}
@@ -169,7 +169,7 @@ class Name:
     async def _asked(self) -> None:
         names, memory = self._names, self.memory
         try:
-            answer = await names.resolve(self.text, inner=self._inner)
+            answer = await names.resolve(self.text, inner=self.inner)
             if not answer.addresses:
                 raise NameNotFound(asked=answer.asked, empty=True)
         except NameFailure as error:
@@ -195,7 +195,7 @@ class Name:
 
     def _follow(self, answer: Answer) -> None:
         """Use the names in ``answer``, and no others."""
-        if self._inner or not (self._hosts or any(not is_address(each.host) for each in answer.addresses)):
+        if self.inner or not (self._hosts or any(not is_address(each.host) for each in answer.addresses)):
             return
         wanted = {each.host.lower() for each in answer.addresses[:MOST] if not is_address(each.host)}
         for text in self._hosts.keys() - wanted:
@@ -211,6 +211,13 @@ class Name:
         del self._parents[parent]
         if not self.used:
             self._names.forget(self)
+
+    def let_go(self) -> None:
+        """It is forgotten: use no other names, as soon as nothing is under way any more."""
+        if not self._blocked():
+            hosts, self._hosts = self._hosts, {}
+            for host in hosts.values():
+                host.abandon(self)
 
     def _blocked(self) -> bool:
         """Whether there is a question under way without whose answer nothing can be said."""
@@ -237,6 +244,8 @@ class Name:
             self._tell(one)
         for parent in list(self._parents):
             parent._finish()
+        if not self._names.remembers(self):
+            self.let_go()
 
     def _renew(self) -> None:
         """Put together what is known now, and tell who uses it if that is news."""
@@ -345,6 +354,7 @@ class Names:
     def use(self, text: str, listener: Listener, *, keep: bool) -> Name:
         """The name, used from now on by ``listener``: it is called when the record changes. See `Name.leave`."""
         name = self._name(text.lower())
+        self._idle.pop(name, None)
         name.use(listener, keep=keep)
         return name
 
@@ -411,8 +421,11 @@ class Names:
         for key in ((name.text, False), (name.text, True)):
             if self._names.get(key) is name:
                 del self._names[key]
-        for host in name.hosts:
-            host.abandon(name)
+        name.let_go()
+
+    def remembers(self, name: Name) -> bool:
+        """Whether ``name`` has not been forgotten."""
+        return self._names.get((name.text, name.inner)) is name
 
 
 def make_names(reactor: Any, settings: Settings, resolver: IResolver) -> Names:
