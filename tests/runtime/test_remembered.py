@@ -170,3 +170,19 @@ def test_directory_that_is_gone(tmp_path: Path) -> None:
     with capturedLogs() as events:
         disk.file.close()
     assert len(events) == 1
+
+
+def test_never_quite_gone() -> None:
+    """What was known of somebody who left, came back before the last of its requests had ended, and recovered is not
+    held against it when it leaves again."""
+    world = HealthWorld()
+    peers, key = world.gateway.peers, ("u", "a.test", "10.0.0.1", 80)
+    peer = peers.get("u", "10.0.0.1", 80, 1, target="a.test")
+    assert peer.identity == key
+    peer.health.reset(1.0, False)
+    peers.left(peer)
+    peers.get("u", "10.0.0.1", 80, 1, target="a.test").health.reset(2.0, True)
+    assert not peers.document()["peers"]
+    peers.left(peer)
+    del peer
+    assert peers.get("u", "10.0.0.1", 80, 1, target="a.test").healthy

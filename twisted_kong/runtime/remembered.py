@@ -8,7 +8,7 @@ whom something is held: everybody else is healthy.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from twisted_kong.health.counters import Counter, State
@@ -42,6 +42,7 @@ class Remembered:
     def keep(self, key: PeerKey, health: PeerHealth, now: float) -> None:
         """The peer has left."""
         self._forget_old(now)
+        self._records.pop(key, None)  # of an earlier time, if it never was gone altogether
         counters = health.counters
         if counters.state is not State.HEALTHY:
             record = Record(now + EXPIRES, counters.state, dict(counters.counts), tuple(health.transitions or ()))
@@ -62,11 +63,12 @@ class Remembered:
     def document(self, present: Mapping[PeerKey, PeerHealth], now: float) -> dict[str, Any]:
         """All that is known, as JSON has it: of those who are there, and of those who have left."""
         self._forget_old(now)
-        return {"saved": now, "peers": [*_here(present, now), *self._gone()]}
+        return {"saved": now, "peers": [*self._gone(present), *_here(present, now)]}
 
-    def _gone(self) -> Iterator[dict[str, Any]]:
+    def _gone(self, present: Container[PeerKey]) -> Iterator[dict[str, Any]]:
         for key, record in self._records.items():
-            yield _written(key, record)
+            if key not in present:
+                yield _written(key, record)
 
     def load(self, document: object, now: float) -> None:
         """Remember what an earlier process wrote, as far as it can be read and is not too old."""
