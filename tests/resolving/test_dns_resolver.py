@@ -494,6 +494,17 @@ class StreamTests(DnsCase):
         self.server.reply = lambda query: None if self.server.streaming else self.cut(query)
         self.assertIn("closed the connection", (await self.failure("a.test")).reason)
 
+    async def test_cut_for_good(self) -> None:
+        """A reply that is cut on a connection as well is none, and that is told."""
+        self.server.reply = lambda query: self.cut_again(query)
+        self.assertIn("cut its reply short", (await self.failure("a.test")).reason)
+
+    def cut_again(self, query: dns.message.Message) -> bytes:
+        reply = self.server.usual(query)
+        reply.answer.clear()
+        reply.flags |= dns.flags.TC
+        return reply.to_wire()
+
 
 class ClosedTests(DnsCase):
     """A resolver whose time is over."""

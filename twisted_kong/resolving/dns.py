@@ -131,7 +131,7 @@ class DnsResolver:
             answer = await self._ask_as_usual(usual)
             if answer is not None:
                 return answer
-            del self._usual[name, host]
+            self._usual.pop((name, host), None)  # somebody else may have asked the same in vain
         search = _Search(name, config)
         last = self._last.get((name, host))
         for type in self._in_order(types, last):
@@ -281,7 +281,11 @@ class DnsResolver:
                 if not error.gone:
                     waiting.append(server)
                 continue
-            if reply.rcode in (0, NAME_ERROR) and not reply.truncated:
+            if reply.truncated:
+                reason = f"{told(server)} cut its reply short, over a connection as well"
+                _note(search, question, server, reason)
+                continue
+            if reply.rcode in (0, NAME_ERROR):
                 return server, reply
             bad = server, reply
         if bad is None:
