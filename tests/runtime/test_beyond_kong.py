@@ -357,3 +357,40 @@ def test_recovery_turned_off() -> None:
     del data["healthchecks"]["passive"]["recovery"]
     world.upstream(**data)
     assert ill not in world.lent(4)
+
+
+def test_kept_out_by_a_person() -> None:
+    """Who is said to be unhealthy gets no trial, be it out by the traffic already, be its trial due."""
+    world, data = world_of(A, recovery={"interval": 2, "limit": 8})
+    upstream = world.upstream(**data)
+    target = world.target(upstream, A)
+    world.attempt(REFUSED)
+    world.run(3)
+    world.gateway.set_health(target, upstream, False, None)
+    assert world.attempt(WELL) is None
+    world.upstream(**data, slots=50)
+    world.run(20)
+    assert world.attempt(WELL) is None
+    assert not world.clock.getDelayedCalls()
+
+
+def test_wait_cut_short() -> None:
+    """Whose patience ends in line is told that it waited too long."""
+    world, _ = world_of(A, max_connections=1, queue={"size": 1, "timeout": 3})
+    assert world.balancer().lease() is not None
+    failures: list[Any] = []
+    waiting = waits(world).addTimeout(1, world.clock).addErrback(failures.append)
+    world.run(1)
+    assert waiting.called
+    assert [failure.value.why for failure in failures] == ["waited-too-long"]
+    assert not world.clock.getDelayedCalls()
+
+
+def test_why_nobody_has_room() -> None:
+    """That all carry as many as they may is a reason of its own, whether health is checked or not."""
+    for checks in ({}, {"passive": {"unhealthy": {"tcp_failures": 1}}}):
+        world = HealthWorld()
+        world.target(world.upstream(max_connections=1, healthchecks=checks), A)
+        assert world.balancer().lease() is not None
+        assert world.balancer().lease() is None
+        assert world.balancer().nobody(retry=True).why == "all-busy"

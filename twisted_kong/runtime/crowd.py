@@ -79,7 +79,7 @@ class Crowd:
         if self.waiting >= self.queue.size:
             refused: Deferred[Any] = fail(NoPeer("queue-full"))
             return refused
-        waiting: Deferred[Any] = Deferred()
+        waiting: Deferred[Any] = Deferred(self._too_long)  # whoever cancels it does not wait that long
         timer = self._clock.callLater(self.queue.timeout, self._too_long, waiting)
 
         def over(result: object) -> object:

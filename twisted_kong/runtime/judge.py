@@ -155,12 +155,16 @@ class Judge:
         for peer in peers:
             before = peer.healthy
             peer.health.reset(now, healthy)
+            if not healthy:
+                self._keep_out(peer)
             self._settle(peer, before)
 
     def why(self, peers: Sequence[Peer]) -> str:
         """Why nobody is lent, where nobody is, of an upstream with these peers."""
         if not any(peer.whole for peer in peers):
             return "all-weights-zero" if peers else "no-targets"
+        if self._balancer.open and self._balancer.crowd is not None:
+            return "all-busy"
         if self._available:
             return "below-threshold"
         return "all-unhealthy"
@@ -224,6 +228,15 @@ class Judge:
         else:
             peer.telling = self._passive.telling[peer.health.counters.state]
             self._trials.failed(peer)
+
+    def _keep_out(self, peer: Peer) -> None:
+        """A person wants ``peer`` out: no trial lets it in again, although it was the traffic that took it out."""
+        self._trials.stop(peer)
+        self._on_trial.discard(peer)
+        if peer.on_trial:
+            peer.on_trial = False
+            self._balancer.changed(peer)
+            self._settle_whole()
 
     def _settle(self, peer: Peer, before: bool) -> None:
         """Something was counted of ``peer``; let everybody know who would act otherwise now."""
@@ -289,9 +302,11 @@ class Judge:
 
 
 def _by_traffic(peer: Peer) -> bool:
-    """Whether it is the traffic that made it what it is."""
+    """Whether it is the traffic that made it what it is, and no person has said the same since."""
     transitions = peer.health.transitions
-    return transitions is not None and transitions[-1].source is Source.TRAFFIC
+    if transitions is None or transitions[-1].source is not Source.TRAFFIC:
+        return False
+    return all(each.source is not Source.PERSON for each in peer.health.evidence or ())
 
 
 def _told(peer: Peer) -> str:

@@ -46,7 +46,7 @@ class Trials:
             return
         trial = self._trials.get(peer)
         if trial is None or trial.well_for(self._clock.seconds()) > trial.wait:
-            self._stop(peer)
+            self.stop(peer)
             trial = self._trials[peer] = _Trial(self.settings.interval)
         else:
             trial.wait = min(trial.wait * 2, max(self.settings.limit, self.settings.interval))
@@ -73,7 +73,7 @@ class Trials:
     def keep(self, peers: dict[Peer, int]) -> None:
         """All others have left, or nobody is tried any more."""
         for peer in [peer for peer in self._trials if peer not in peers or self.settings is None]:
-            self._stop(peer)
+            self.stop(peer)
 
     def _wait(self, peer: Peer, trial: _Trial) -> None:
         self._cancel(trial)
@@ -83,7 +83,8 @@ class Trials:
         trial.timer = None
         self._begin(peer)
 
-    def _stop(self, peer: Peer) -> None:
+    def stop(self, peer: Peer) -> None:
+        """It gets no trial."""
         trial = self._trials.pop(peer, None)
         if trial is not None:
             self._cancel(trial)
