@@ -67,6 +67,7 @@ from twisted_kong.telemetry.names import NameMetrics
 from twisted_kong.telemetry.node import NodeMetrics
 from twisted_kong.telemetry.traffic import Traffic
 from twisted_kong.terminal import has_terminal
+from twisted_kong.tls import client_defaults
 
 T = TypeVar("T")
 
@@ -207,7 +208,7 @@ class GatewayService(Service):
             self._loader = Loader(store, schema, now=time.time, aside=self._aside)
             at_once(Deferred.fromCoroutine(load_declared(self._loader, settings)))
         checkers = guarded_checkers(registry.checkers, guards)
-        self._monitor = Monitor(reactor, Random(), checkers, names, ProbeTls(store.snapshot))
+        self._monitor = Monitor(reactor, Random(), checkers, names, ProbeTls(store.snapshot, client_defaults(settings)))
         gateway = Gateway(registry.algorithms, settings.router_flavor, names, guards, fallback, self._monitor)
         self._health_file = HealthFile(reactor, settings.prefix / "health.json", gateway.peers, self._aside)
         self._health_file.open()

@@ -222,10 +222,16 @@ def _trust(context: SSL.Context, authorities: Collection[str]) -> None:
                 store.add_cert(crypto.X509.from_cryptography(certificate))
 
 
+class _Named(SSL.Connection):
+    """A connection that knows who it is to. (Its app data may be somebody else's: Twisted puts its protocol there.)"""
+
+    server_name = ""
+
+
 def client_connection(context: SSL.Context, name: str) -> SSL.Connection:
     """A connection in memory to a server called ``name``, an address perhaps, which is then not told to it."""
-    connection = SSL.Connection(context, None)
-    connection.set_app_data(name)
+    connection = _Named(context, None)
+    connection.server_name = name
     if name and not _is_address(name):
         connection.set_tlsext_host_name(name.encode("ascii"))
     connection.set_connect_state()
@@ -236,14 +242,16 @@ def _is_for_its_name(connection: SSL.Connection, certificate: crypto.X509, error
     """OpenSSL has looked at one certificate of the chain; the server's own comes last, at depth 0."""
     if not ok or depth:
         return bool(ok)
-    name = connection.get_app_data()
+    assert isinstance(connection, _Named)
+    name = connection.server_name
     verify: Callable[[Any, str], None] = (
         verify_certificate_ip_address if _is_address(name) else verify_certificate_hostname
     )
     try:
         verify(certificate.to_cryptography(), name)
     except (VerificationError, CertificateError, ValueError) as problem:
-        raise SSL.Error(f"the certificate is not for {name}: {problem.__class__.__name__}") from None
+        reason = f"the certificate is not for {name}: {problem.__class__.__name__}"
+        raise SSL.Error([("", "", reason)]) from None  # in OpenSSL's own shape, which Twisted looks into
     return True
 
 

@@ -30,6 +30,7 @@ from twisted_kong.runtime.peers import Peer
 from twisted_kong.runtime.probes import Probe
 from twisted_kong.runtime.probetls import ProbeTls
 from twisted_kong.tasks import Deadlines
+from twisted_kong.tls import SYSTEM, ClientTerms, Identity
 
 
 def pair(name: str) -> tuple[str, str]:
@@ -86,7 +87,9 @@ class TlsProbeTests(TestCase):
         self.reactor = reactor
         self.asked_for: list[bytes | None] = []
         self.shown: list[str | None] = []
+        self.defaults = ClientTerms(authorities=(SYSTEM,))
         certificate, key = pair("probe.example")
+        self.certificate = certificate
         context = SSL.Context(SSL.TLS_SERVER_METHOD)
         context.use_certificate(x509.load_pem_x509_certificate(certificate.encode()))
         context.use_privatekey(cast(Any, serialization.load_pem_private_key(key.encode(), None)))
@@ -121,7 +124,7 @@ class TlsProbeTests(TestCase):
         probe = Probe(
             self.reactor,
             cast(Any, None),
-            ProbeTls(lambda: snapshot),
+            ProbeTls(lambda: snapshot, self.defaults),
             upstream,
             peer,
             deadlines,
@@ -147,10 +150,32 @@ class TlsProbeTests(TestCase):
         outcome = await self.probe()
         assert outcome is not None
         self.assertEqual((outcome.failure, outcome.status), ("tcp", None))
-        self.assertTrue(outcome.error)
+        self.assertEqual(outcome.error, "certificate verify failed")
         self.assertEqual(self.asked_for, [b"a.example"])
 
     async def test_host_header(self) -> None:
         """Without ``https_sni`` the upstream's ``host_header`` is who is asked for, without its port."""
         await self.probe(host_header="c.example:444", healthchecks={"active": {"https_verify_certificate": False}})
         self.assertEqual(self.asked_for, [b"c.example"])
+
+    async def test_believed_by_the_settings(self) -> None:
+        """Whom the settings trust is believed, for the name that its certificate is for."""
+        self.defaults = ClientTerms(authorities=(self.certificate,))
+        outcome = await self.probe(healthchecks={"active": {"https_sni": "probe.example"}})
+        assert outcome is not None
+        self.assertEqual((outcome.failure, outcome.status), (None, 204))
+
+    async def test_believed_for_its_name_alone(self) -> None:
+        """And for no other name, which is told."""
+        self.defaults = ClientTerms(authorities=(self.certificate,))
+        outcome = await self.probe()
+        assert outcome is not None
+        self.assertEqual((outcome.failure, outcome.status), ("tcp", None))
+        self.assertIn("the certificate is not for a.example", outcome.error)
+
+    async def test_shown_by_the_settings(self) -> None:
+        """Where the upstream names no certificate, that of the settings is shown."""
+        self.defaults = ClientTerms(identity=Identity(*pair("gateway.example")))
+        active = {"https_verify_certificate": False}
+        await self.probe(healthchecks={"active": active}, client_certificate=None)
+        self.assertEqual(set(self.shown), {"gateway.example"})

@@ -34,6 +34,7 @@ from twisted_kong.runtime.probetls import ProbeTls
 from twisted_kong.runtime.resolvers import make_resolver
 from twisted_kong.settings import Settings
 from twisted_kong.tasks import Waiter
+from twisted_kong.tls import client_defaults
 
 if TYPE_CHECKING:
     from twisted_kong.registry import Registry
@@ -75,7 +76,7 @@ class ReverseProxyResource(Resource):
         resolver = make_resolver(factory, reactor, settings, guards.of("resolver", factory.name))
         names = make_names(reactor, settings, resolver)
         checkers = guarded_checkers(registry.checkers, guards)
-        monitor = Monitor(reactor, Random(), checkers, names, ProbeTls(store.snapshot))
+        monitor = Monitor(reactor, Random(), checkers, names, ProbeTls(store.snapshot, client_defaults(settings)))
         gateway = Gateway(registry.algorithms, settings.router_flavor, names, guards, fallback, monitor)
         gateway.apply(EMPTY, store.snapshot())
         store.subscribe(gateway.apply)

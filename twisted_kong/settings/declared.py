@@ -149,7 +149,7 @@ class Settings:
     lua_ssl_trusted_certificate: tuple[str, ...] = setting(
         values.listed(str),
         "system",
-        "Authorities (`system`, files, PEM or base64) believed where a service verifies and names none.",
+        "Authorities (`system`, files, PEM or base64) believed where a service verifies and names none, and by probes.",
     )
     lua_ssl_verify_depth: int = setting(
         values.integer, "1", "Certificates between theirs and an authority's, where `tls_verify_depth` says nothing."

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from twisted_kong.interfaces import IProbe
 from twisted_kong.model.traffic import Outcome
+from twisted_kong.tls import told
 
 UPSET = "http"
 """The failure of whoever answers what makes no sense."""
@@ -34,4 +35,5 @@ class Asking(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Too early, if there is no outcome yet."""
-        self.conclude(Outcome("tcp", error=reason.getErrorMessage()))
+        assert reason.value is not None
+        self.conclude(Outcome("tcp", error=told(reason.value)))
