@@ -394,3 +394,17 @@ def test_why_nobody_has_room() -> None:
         assert world.balancer().lease() is not None
         assert world.balancer().lease() is None
         assert world.balancer().nobody(retry=True).why == "all-busy"
+
+
+def test_another_bound() -> None:
+    """Whoever waits when the bound or its line changes goes on waiting, unless there is room now."""
+    world, data = world_of(A, max_connections=2, queue={"timeout": 60})
+    assert all(world.balancer().lease() for _ in range(2))
+    served: list[object] = []
+    waits(world).addCallback(served.append)
+    world.upstream(**{**data, "max_connections": 1, "queue": {"timeout": 30}})
+    assert served == []
+    assert world.balancer().before is not None
+    world.upstream(**{**data, "max_connections": 3})
+    assert served == [None]
+    assert waits(world) is None

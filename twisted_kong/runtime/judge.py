@@ -126,9 +126,14 @@ class Judge:
         crowd = balancer.crowd
         if crowd is not None and (crowd.limit, crowd.queue) == (limit, queue):
             return
-        balancer.crowd = None if limit is None else Crowd(balancer, self._clock, limit, queue)
+        if limit is None:
+            balancer.crowd = None
+        elif crowd is None:
+            balancer.crowd = Crowd(balancer, self._clock, limit, queue)
+        else:  # whoever waits goes on waiting
+            crowd.limit, crowd.queue = limit, queue
         balancer.refresh()
-        if crowd is not None:
+        if crowd is not None and limit is None:
             crowd.close()
 
     def reweighed(self, peer: Peer) -> None:
