@@ -262,3 +262,21 @@ def test_closed() -> None:
     world.monitor.close()
     assert world.monitor.running == 0
     assert not world.clock.getDelayedCalls()
+
+
+def test_failing_listener() -> None:
+    """That an outcome cannot be told does not end the probes, of its peer or of others, and is logged."""
+    world = HealthWorld()
+    upstream = world.upstream(healthchecks=active(1))
+    world.target(upstream, A)
+    world.target(upstream, B)
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    world.gateway.peers.listens = fail
+    world.says[A] = lambda: ILL
+    with capturedLogs() as logged:
+        world.run(20)
+    assert min(len(world.probed(A)), len(world.probed(B))) > 15
+    assert any("log_failure" in event for event in logged)

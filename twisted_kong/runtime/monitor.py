@@ -291,13 +291,12 @@ class Monitor:
             self.running -= 1
             probing.running.discard(probe)
             watch.busy = False
-            try:
-                if outcome is not None and probing.watches.get(watch.peer) is watch:
+            if outcome is not None and probing.watches.get(watch.peer) is watch:
+                with log.failuresHandled("telling of a probe of {peer}", peer=watch.peer):
                     probing.report(watch.peer, outcome)
-            finally:
-                self._advance(probing)
-                while self._blocked and self.running < self._sockets:
-                    self._advance(self._blocked.popleft())
+            self._advance(probing)
+            while self._blocked and self.running < self._sockets:
+                self._advance(self._blocked.popleft())
 
         probe = Probe(self._reactor, self._names, self._make_tls, upstream, watch.peer, self._deadlines, timeout, ended)
         self.running += 1
