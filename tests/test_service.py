@@ -168,7 +168,7 @@ class GatewayTests(TestCase):
         gateway = self.make(**given)
         gateway.startService()
         self.addCleanup(self.stop, gateway)
-        proxy, admin = (port.getHost().port for port in gateway._ports)  # type: ignore[attr-defined]
+        proxy, admin = (port.getHost().port for port in (*gateway.serving.ports, *gateway.control.ports))  # type: ignore[attr-defined]
         return gateway, proxy, admin
 
     async def stop(self, gateway: GatewayService) -> float:
@@ -285,7 +285,7 @@ class GatewayTests(TestCase):
         await self.route(admin)
         silent, idle = self.connect(proxy), self.connect(proxy, REQUEST)
         begun = self.connect(proxy, REQUEST[:10])
-        await self.until(lambda: gateway._core.requests and not gateway._core.exchanges)
+        await self.until(lambda: gateway.serving.core.requests and not gateway.serving.core.exchanges)
         assert await self.stop(gateway) < 1
         assert [await self.read(each) for each in (silent, begun)] == [b"", b""]
         assert (await self.read(idle)).endswith(b"\r\n\r\nhere")
@@ -297,7 +297,7 @@ class GatewayTests(TestCase):
         client = self.connect(proxy, REQUEST)
         await self.until(lambda: waiting)
         stopping = gateway.stopService()
-        await self.until(lambda: not gateway._ports[0].connected)  # type: ignore[attr-defined]
+        await self.until(lambda: not gateway.serving.ports[0].connected)  # type: ignore[attr-defined]
         waiting[0].answer()
         answer = await self.read(client)
         assert answer.startswith(b"HTTP/1.1 200 ")
@@ -318,7 +318,7 @@ class GatewayTests(TestCase):
         gateway, proxy, admin = await self.start(nginx_main_worker_shutdown_timeout="200ms")
         await self.route(admin, hold=True)
         self.connect(proxy, REQUEST)
-        await self.until(lambda: gateway._core.exchanges)
+        await self.until(lambda: gateway.serving.core.exchanges)
         stopping = gateway.stopService()
         await deferLater(self.reactor, 0)
         for port in (proxy, admin):

@@ -81,7 +81,7 @@ class TlsTests(TestCase):
         self.gateway = GatewayService(self.reactor, load(None, {}, {**defaults, **given}))
         self.gateway.startService()
         self.addCleanup(self.stop)
-        proxy, admin = (port.getHost().port for port in self.gateway._ports)  # type: ignore[attr-defined]
+        proxy, admin = (port.getHost().port for port in (*self.gateway.serving.ports, *self.gateway.control.ports))  # type: ignore[attr-defined]
         return proxy, admin
 
     async def stop(self) -> None:

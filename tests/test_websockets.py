@@ -225,12 +225,12 @@ class WebSocketTests(TestCase):
             gateway = GatewayService(self.reactor, load(None, {}, given))
             gateway.startService()
             try:
-                (listening,) = gateway._ports
+                (listening,) = gateway.serving.ports
                 url = f"{scheme}://127.0.0.1:{listening.getHost().port}/"  # type: ignore[attr-defined]
                 await deferToThread(act, Clients(url))
             finally:
                 await gateway.stopService()
-            assert gateway._core.exchanges == 0
+            assert gateway.serving.core.exchanges == 0
 
     async def test_messages(self) -> None:
         await self.through("ws", Clients.messages)

@@ -25,6 +25,7 @@ from typing import Any, TypeVar
 
 import twisted
 from twisted_kong import KONG_VERSION, VERSION, __version__
+from twisted_kong.control import database_file, make_schema, open_store
 from twisted_kong.errors import GatewayError, StartupError
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model.declarative.expansion import Stated, expand
@@ -33,7 +34,6 @@ from twisted_kong.model.declarative.faults import InvalidDocument
 from twisted_kong.model.declarative.plan import addition
 from twisted_kong.prefix import make_prefix, node_id
 from twisted_kong.registry import Registry
-from twisted_kong.service import database_file, make_schema, open_store
 from twisted_kong.settings import Listener, Settings, load
 from twisted_kong.simulation.load import read_load
 from twisted_kong.simulation.picture import picture

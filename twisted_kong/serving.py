@@ -1,0 +1,154 @@
+"""The half of a gateway that serves clients: the doors, the proxy behind them, what is counted of the traffic.
+
+Everything it works by (a configuration alive, names) is given to it, and nothing here knows where that comes from: the
+other half is `twisted_kong.control`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import deferLater
+
+from twisted_kong.certified import server_names
+from twisted_kong.errors import StartupError
+from twisted_kong.listening import listen
+from twisted_kong.proxy.core import ProxyCore
+from twisted_kong.proxy.listeners import Door
+from twisted_kong.proxy.recording import Recorder
+from twisted_kong.runtime.gateway import Gateway
+from twisted_kong.runtime.names import Names
+from twisted_kong.settings import Settings
+from twisted_kong.telemetry.accesslog import FORMATS, AccessLog
+from twisted_kong.telemetry.traffic import Traffic
+
+LAST_CALL = 0.25
+"""Seconds in which a client whose connection is idle when the gateway stops may still ask, and is answered: it may have
+asked already, and would otherwise see its connection end in place of an answer."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Connections of clients there are and there were, requests under way and there were."""
+
+    active: int = 0
+    accepted: int = 0
+    busy: int = 0
+    requests: int = 0
+
+
+class IServing(Protocol):
+    """What the other half asks of whoever serves."""
+
+    @property
+    def traffic(self) -> Traffic:
+        """What was counted of the traffic."""
+
+    def counted(self) -> Counted:
+        """What was counted of connections and requests."""
+
+    def rotate(self) -> None:
+        """Somebody has moved the access log away."""
+
+    async def stop_listening(self) -> None:
+        """Take no new connections."""
+
+    async def drain(self) -> int:
+        """Finish what is under way, within the time that the settings give; answer how many requests are left."""
+
+    async def close(self) -> None:
+        """Cut off what is left, and let go of everything."""
+
+
+class Serving:
+    """Serves the clients of one process."""
+
+    def __init__(self, reactor: Any, settings: Settings, gateway: Gateway, names: Names) -> None:
+        """:raise StartupError: the access log cannot be written."""
+        self._reactor = reactor
+        self._settings = settings
+        self._gateway = gateway
+        self.traffic = Traffic()
+        self._access_log = open_access_log(settings, reactor)
+        self.core = ProxyCore(reactor, settings, gateway, names, Random(), Recorder(self.traffic, self._access_log))
+        self.doors: list[Door] = []
+        self.ports: list[IListeningPort] = []
+
+    def listen(self) -> None:
+        """Let clients in.
+
+        :raise StartupError: that is not possible where the settings say.
+        """
+        for listener, door in zip(self._settings.proxy_listen, self.make_doors(), strict=True):
+            self.ports.append(listen(self._reactor, listener, door.factory, "proxy_listen"))
+
+    def make_doors(self) -> list[Door]:
+        """A door for each entry of ``proxy_listen``."""
+        shown = server_names(self._gateway, self._settings)
+        self.doors = [Door(self.core, self._settings, listener, shown) for listener in self._settings.proxy_listen]
+        return self.doors
+
+    def counted(self) -> Counted:
+        return Counted(
+            sum(len(door.proxy.connections) for door in self.doors),
+            sum(door.proxy.accepted for door in self.doors),
+            self.core.exchanges,
+            self.core.requests,
+        )
+
+    def rotate(self) -> None:
+        if self._access_log is not None:
+            self._access_log.reopen()
+
+    async def stop_listening(self) -> None:
+        await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in self.ports])
+
+    async def drain(self) -> int:
+        for door in self.doors:
+            door.proxy.drain()
+        await self._until(lambda: not any(each.proxy.connections for each in self.doors), LAST_CALL)
+        for door in self.doors:
+            door.close_idle()
+        await self._until(
+            lambda: not self.core.exchanges and not any(each.proxy.busy() for each in self.doors),
+            self._settings.nginx_main_worker_shutdown_timeout,
+        )
+        return self.core.exchanges
+
+    async def close(self) -> None:
+        for door in self.doors:
+            door.proxy.abort()
+        self.core.close()
+        if self._access_log is not None:
+            await deferLater(self._reactor, 0)  # what was aborted ends in the next turn, and has a line as well
+            self._access_log.close()
+
+    async def _until(self, there: Callable[[], bool], patience: float) -> None:
+        """Wait until ``there()``, but no longer than so many seconds."""
+        end = self._reactor.seconds() + patience
+        while not there() and self._reactor.seconds() < end:
+            await deferLater(self._reactor, 0.02)
+
+
+async def stopped(port: IListeningPort) -> None:
+    """Listen no more."""
+    done = port.stopListening()
+    if done is not None:
+        await done
+
+
+def open_access_log(settings: Settings, reactor: Any) -> AccessLog | None:
+    """The access log that the settings ask for."""
+    wanted = settings.proxy_access_log
+    if wanted is None:
+        return None
+    path = settings.prefix / wanted.path
+    try:
+        return AccessLog(path, FORMATS[wanted.format](), reactor)
+    except OSError as error:
+        raise StartupError(f"proxy_access_log: expected a file to write to, got {path}: {error.strerror}") from None
