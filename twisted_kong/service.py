@@ -31,6 +31,7 @@ from twisted_kong.serving import Serving
 from twisted_kong.settings import Settings, load
 from twisted_kong.systemd import Supervisor
 from twisted_kong.tasks import detach
+from twisted_kong.telemetry.levels import Threshold
 from twisted_kong.terminal import has_terminal
 
 log = Logger()
@@ -120,6 +121,7 @@ class GatewayService(Service):
         self._settings = settings
         self._registry = registry
         self._lock: PrefixLock | None = None
+        self._threshold: Threshold | None = None
         self._supervisor = Supervisor(os.environ, reactor)
         self._unready: str | None = "starting"
         self._terminal = False
@@ -144,6 +146,7 @@ class GatewayService(Service):
 
     def _start(self, registry: Registry) -> None:
         reactor, settings = self._reactor, self._settings
+        self._threshold = Threshold(settings.log_level)
         self.control = control = Control(reactor, settings, registry)
         self.serving = Serving(reactor, settings, control.gateway, control.names)
         control.tell_of(self.serving, lambda: self._unready)
@@ -212,5 +215,7 @@ class GatewayService(Service):
             signal.signal(number, signal.SIG_DFL)
         if self._lock is not None:
             self._lock.release()
+        if self._threshold is not None:
+            self._threshold.close()
         signal.signal(signal.SIGHUP, self._before)
         self._supervisor.close()

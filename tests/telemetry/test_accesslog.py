@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from twisted_kong.telemetry.accesslog import BATCH, INTERVAL, AccessLog, Combined, Try, escaped, structured
+from twisted_kong.telemetry.accesslog import BATCH, INTERVAL, AccessLog, Combined, Latencies, Try, escaped, structured
 
 ID = b"0123456789abcdef" * 2
 
@@ -31,6 +31,7 @@ class Ended:
     request_id: bytes = ID
     status: int = 200
     sent: int = 5
+    latencies: Latencies = field(default=Latencies(0.001, 0.2, 0.049))
     tries: Sequence[Try] = ()
     names: tuple[str, str, str] = field(default=("", "", ""))
 
@@ -86,14 +87,25 @@ def test_escaping(value: bytes, expected: bytes) -> None:
 
 def test_json() -> None:
     """JSON says everything: whom it was tried with and how that went, times, and the names of what took part."""
-    tries = [Try("10.0.0.1:80", 0.001, 0.1, "timeout"), Try("10.0.0.2:80", 0.101, 0.05, None)]
+    tries = [
+        Try("10.0.0.1:80", 0.001, 0.1, "timeout", "answer", "failed: no answer in time"),
+        Try("10.0.0.2:80", 0.101, 0.05, None),
+    ]
     document = json.loads(structured(Ended(tries=tries, names=("orders", "all", "pool"), status=502)))
     assert document["tries"] == [
-        {"peer": "10.0.0.1:80", "began": 1.0, "took": 100.0, "failure": "timeout"},
-        {"peer": "10.0.0.2:80", "began": 101.0, "took": 50.0, "failure": None},
+        {
+            "peer": "10.0.0.1:80",
+            "began": 1.0,
+            "took": 100.0,
+            "failure": "timeout",
+            "phase": "answer",
+            "error": "failed: no answer in time",
+        },
+        {"peer": "10.0.0.2:80", "began": 101.0, "took": 50.0, "failure": None, "phase": None, "error": None},
     ]
     assert [document[kind] for kind in ("service", "route", "upstream")] == ["orders", "all", "pool"]
-    assert document["latencies"]["request"] == 250
+    assert document["latencies"] == {"request": 250, "kong": 1, "proxy": 200, "receive": 49}
+    assert document["source"] == "upstream"
     assert document["request"]["id"] == ID.decode()
     assert document["response"] == {"status": 502, "size": 5}
 

@@ -36,14 +36,14 @@ def values(text: str) -> dict[str, float]:
 def test_as_it_was_when_asked() -> None:
     """What is counted while the text is being written does not get into it, not even in part."""
     traffic, later, connections = Traffic(), Later(), {"connections_active": 1, "total_requests": 2}
-    traffic.of("orders", "all").record(200, 0.5, 0.75, 7, 100)
+    traffic.of("orders", "all").record(200, 0.25, 0.5, 0.75, 7, 100)
     measurements = Measurements(traffic, [NodeMetrics("id", "3.9", lambda: connections)], later)
     told: list[str] = []
     _ = Deferred.fromCoroutine(measurements.text(reachable=True)).addCallback(told.append)
     assert told == []
     connections["total_requests"] = 3
-    traffic.of("orders", "all").record(200, 0.5, 0.75, 7, 100)
-    traffic.of("bills", "all").record(404, None, 0.25, 0, 0)
+    traffic.of("orders", "all").record(200, 0.25, 0.5, 0.75, 7, 100)
+    traffic.of("bills", "all").record(404, 0.25, None, 0.25, 0, 0)
     later.go_on()
     found = values(told[0])
     assert {value for series, value in found.items() if series.startswith("kong_http_requests_total")} == {1}
@@ -55,7 +55,7 @@ def test_as_it_was_when_asked() -> None:
 def test_everything_is_told() -> None:
     """Noted and written, the traffic is what it was: by status, bytes and latencies."""
     traffic = Traffic()
-    traffic.of("orders", "all").record(200, 0.5, 0.75, 7, 100)
+    traffic.of("orders", "all").record(200, 0.25, 0.5, 0.75, 7, 100)
     told: list[str] = []
     _ = Deferred.fromCoroutine(Measurements(traffic).text(reachable=True)).addCallback(told.append)
     labels = 'route="all",service="orders",workspace="default"'

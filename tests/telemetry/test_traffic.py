@@ -19,7 +19,7 @@ def test_requests_by_status() -> None:
     """Requests are counted by service, route, status, and whether an origin or the gateway answered."""
     traffic = Traffic()
     for status, upstream in ((200, 0.01), (200, 0.02), (503, None), (503, 0.01)):
-        traffic.of("orders", "all").record(status, upstream, 0.05, 0, 10)
+        traffic.of("orders", "all").record(status, 0.001, upstream, 0.05, 0, 10)
     labels = 'consumer="",route="all",service="orders",workspace="default"'
     counted = sorted(line for line in lines(traffic) if line.startswith("kong_http_requests_total"))
     expected = [("200", "service", 2), ("503", "kong", 1), ("503", "service", 1)]
@@ -34,19 +34,19 @@ def test_requests_by_status() -> None:
 def test_bytes() -> None:
     """Bodies are counted in both directions."""
     traffic = Traffic()
-    traffic.of("orders", "all").record(200, 0.01, 0.02, 7, 100)
-    traffic.of("orders", "all").record(200, 0.01, 0.02, 0, 1)
+    traffic.of("orders", "all").record(200, 0.001, 0.01, 0.02, 7, 100)
+    traffic.of("orders", "all").record(200, 0.001, 0.01, 0.02, 0, 1)
     told = {line.partition('direction="')[2].partition('"')[0]: line for line in lines(traffic) if "bandwidth" in line}
     assert float(told["ingress"].rpartition(" ")[2]) == 7
     assert float(told["egress"].rpartition(" ")[2]) == 101
 
 
-def test_gateway_latency_is_the_rest() -> None:
-    """Of the whole time, what was not spent waiting for the origin is the gateway's own."""
+def test_latencies() -> None:
+    """The gateway's own time, that of an origin which answered, and the whole are counted apart."""
     counted = Traffic().of("orders", "all")
-    counted.record(200, 0.5, 0.75, 0, 0)
-    counted.record(404, None, 0.25, 0, 0)
-    assert (counted.total.sum, counted.upstream.sum, counted.gateway.sum) == (1000, 500, 250)
+    counted.record(200, 0.125, 0.5, 0.75, 0, 0)
+    counted.record(404, 0.25, None, 0.25, 0, 0)
+    assert (counted.total.sum, counted.upstream.sum, counted.gateway.sum) == (1000, 500, 375)
 
 
 @given(st.lists(st.floats(0, 10_000)))

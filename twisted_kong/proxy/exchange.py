@@ -43,7 +43,7 @@ from twisted_kong.proxy.upload import Upload
 from twisted_kong.runtime.balancer import Balancer, Lease
 from twisted_kong.runtime.hashkeys import Bond
 from twisted_kong.runtime.peers import Peer
-from twisted_kong.telemetry.accesslog import Try
+from twisted_kong.telemetry.accesslog import Latencies, Try
 
 if TYPE_CHECKING:
     from twisted_kong.proxy.core import ProxyCore
@@ -61,7 +61,8 @@ CLIENT_GONE = 499
 class Exchange(Sending):
     """One request; see the module.
 
-    ``started`` is when it came, in seconds since the epoch; ``consumer`` who asks, where that was found out.
+    ``started`` is when it came, in seconds since the epoch; ``consumer`` who asks, where that was found out; ``before``
+    how many seconds went by before the first attempt, the arrival of a body aside: negative until there is one.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class Exchange(Sending):
         "_service",
         "_status",
         "_tried",
+        "before",
         "client",
         "consumer",
         "started",
@@ -95,6 +97,7 @@ class Exchange(Sending):
         self.client = client
         self.started = core.seconds()
         self.consumer: Consumer | None = None
+        self.before = -1.0
         self._status = 0  # of the answer, once it has begun
         self._attempts = 0
         self._tried: tuple[Peer, ...] = ()
@@ -137,6 +140,7 @@ class Exchange(Sending):
             self._begin()
         elif route.route.request_buffering and self._call is None:  # a call of gRPC may talk for ever
             self._upload = Upload(core.body_memory)
+            self.before = core.seconds() - self.started
             self.downstream.expect_body()
         else:
             self.downstream.expect_body()
@@ -154,7 +158,9 @@ class Exchange(Sending):
     def _begin(self) -> None:
         """Find out who may serve the request; wait, where their addresses are still being asked for."""
         core = self.core
-        self._picked = self._began = core.seconds()
+        self._picked = self._began = now = core.seconds()
+        if self._upload is None:
+            self.before = now - self.started
         self._balancer, self._host_header = core.gateway.balancer(self._service)
         before = self._balancer.before
         waiting = None if before is None else before()
@@ -213,7 +219,7 @@ class Exchange(Sending):
         if self._ended:
             return
         error = told(reason, self._service.host)
-        self._log_failure(f"cannot be resolved: {error}", "dns")
+        self._log_failure(f"cannot be resolved: {error}", "dns", "resolve")
         self._release(Outcome("dns", error=str(error)))
         self._tried += (self._peer,)
         self._attempt(error)
@@ -237,7 +243,7 @@ class Exchange(Sending):
         self._connecting = None
         if not self._ended:
             failure = "timeout" if reason.check(ConnectTimeout) else "tcp"
-            self._attempt_failed(failure, f"cannot connect: {reason.getErrorMessage()}", repeatable=True)
+            self._attempt_failed(failure, f"cannot connect: {reason.getErrorMessage()}", "connect", repeatable=True)
 
     def connected(self, connection: Connection) -> None:
         self._connecting = None
@@ -314,7 +320,7 @@ class Exchange(Sending):
         if self._ended or connection is None:
             return
         if self._status:
-            self._log_failure(f"broke off its answer: {reason}", failure)
+            self._log_failure(f"broke off its answer: {reason}", failure, "body")
             self._release(Outcome("tcp" if failure == "malformed" else failure, self._status, error=reason))
             self._end(self._status)
             self.downstream.answer_broken()
@@ -334,10 +340,10 @@ class Exchange(Sending):
         else:
             self._attempt_failed(failure, reason, repeatable=repeatable and failure != "malformed")
 
-    def _attempt_failed(self, failure: str, reason: str, *, repeatable: bool) -> None:
+    def _attempt_failed(self, failure: str, reason: str, phase: str = "answer", *, repeatable: bool) -> None:
         """The attempt is over without an answer: make another, or tell the client."""
         peer = self._peer
-        self._log_failure(f"failed: {reason}", failure)
+        self._log_failure(f"failed: {reason}", failure, phase)
         self._release(Outcome("tcp" if failure == "malformed" else failure, error=reason))
         if peer not in self._tried:
             self._tried += (peer,)
@@ -346,10 +352,10 @@ class Exchange(Sending):
         else:
             self.refuse(GatewayTimeout(reason) if failure == "timeout" else BadGateway(reason))
 
-    def _log_failure(self, what: str, failure: str) -> None:
-        """The latest attempt ended in ``failure``; ``what`` says it in words."""
+    def _log_failure(self, what: str, failure: str, phase: str) -> None:
+        """The latest attempt ended in ``failure`` in this ``phase``; ``what`` says it in words."""
         lasted = self.core.seconds() - self._began
-        self._failures += (Try(self._peer.address, self._began - self.started, lasted, failure),)
+        self._failures += (Try(self._peer.address, self._began - self.started, lasted, failure, phase, what),)
         log.warn(
             "attempt {attempt} of {request_id} on {peer} of {name} {what}",
             attempt=self._attempts,
@@ -413,6 +419,13 @@ class Exchange(Sending):
             return failures
         answered = self._picked + self._latency if self._status else self.core.seconds()
         return *failures, Try(self._peer.address, self._began - self.started, answered - self._began, None)
+
+    def latencies(self, ended: float) -> Latencies:
+        """Where the time went, for an exchange that ended then."""
+        before = ended - self.started if self.before < 0 else self.before
+        if not self._status:
+            return Latencies(before, None, None)
+        return Latencies(before, self._latency, ended - self._picked - self._latency)
 
     @property
     def destination(self) -> str:

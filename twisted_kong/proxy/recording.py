@@ -9,7 +9,7 @@ from twisted.logger import Logger
 
 from twisted_kong.model.entities import Service
 from twisted_kong.proxy.headers import RequestHead
-from twisted_kong.telemetry.accesslog import AccessLog, Logged, Try, escaped
+from twisted_kong.telemetry.accesslog import AccessLog, Latencies, Logged, Try, escaped
 from twisted_kong.telemetry.traffic import RouteTraffic, Traffic
 
 if TYPE_CHECKING:
@@ -55,6 +55,10 @@ class Record:
         return self._exchange.request_id
 
     @property
+    def latencies(self) -> Latencies:
+        return self._exchange.latencies(self.ended)
+
+    @property
     def tries(self) -> Sequence[Try]:
         return self._exchange.tries()
 
@@ -73,6 +77,7 @@ class Unreadable:
         "address",
         "ended",
         "fields",
+        "latencies",
         "names",
         "request_id",
         "request_line",
@@ -92,6 +97,7 @@ class Unreadable:
         self.status = status
         self.sent = sent
         self.started = self.ended = now
+        self.latencies = Latencies(0.0, None, None)
         self.tries: Sequence[Try] = ()
         self.names = "", "", ""
 
@@ -120,6 +126,10 @@ class Recorder:
 
         ``upstream`` is how many seconds an origin took to answer, None where none did.
         """
+        before = exchange.before
+        total = now - exchange.started
+        if before < 0:  # nobody was to be asked
+            before = total
         match = exchange.match
         if match is None:
             counted = self._unmatched
@@ -129,13 +139,13 @@ class Recorder:
                 counted = known[1]
             else:
                 counted = self._look_up(match.route, match.service)
-        counted.record(status, upstream, now - exchange.started, received, sent)
+        counted.record(status, before, upstream, total, received, sent)
         if self.access_log is not None:
             self._write(Record(exchange, status, sent, now))
 
     def refused(self, unreadable: Unreadable) -> None:
         """A request was refused before it could be read."""
-        self._unmatched.record(unreadable.status, None, 0.0, 0, unreadable.sent)
+        self._unmatched.record(unreadable.status, 0.0, None, 0.0, 0, unreadable.sent)
         self._write(unreadable)
 
     def _write(self, logged: Logged) -> None:

@@ -82,6 +82,7 @@ class _Query(Waiter):
 class _Port(DatagramProtocol):
     """One port from which one server is asked."""
 
+    noisy = False
     transport: Any
 
     def __init__(self, server: Server, born: float) -> None:

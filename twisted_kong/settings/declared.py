@@ -65,8 +65,8 @@ class Settings:
     log_level: str = setting(
         values.one_of(*_LOG_LEVELS),
         "notice",
-        f"Least level that is logged: {', '.join(_LOG_LEVELS)}.",
-        "everything goes to twistd's log",
+        f"Least level that is logged: {', '.join(_LOG_LEVELS)}. Ours are fewer: `notice` is as `info`, and from `crit` "
+        "on there are failures alone that nobody has dealt with.",
     )
 
     proxy_access_log: LogFile | None = setting(

@@ -30,12 +30,24 @@ INTERVAL = 1.0
 
 class Try(NamedTuple):
     """One attempt: on whom, when it began (seconds since the exchange did), how long it took to fail or to be
-    answered, and how it failed: ``None`` where it was answered."""
+    answered, and how it failed: ``None`` where it was answered. A failure has the ``phase`` it came in (``resolve``,
+    ``connect``, ``answer``, or ``body`` once the answer had begun) and the ``error`` in words."""
 
     peer: str
     began: float
     took: float
     failure: str | None
+    phase: str | None = None
+    error: str | None = None
+
+
+class Latencies(NamedTuple):
+    """Seconds: what the gateway took before it asked anybody, how long it then was until an origin answered, and how
+    long until that answer had been passed on; the last two ``None`` where none did."""
+
+    gateway: float
+    upstream: float | None
+    receive: float | None
 
 
 class Logged(Protocol):
@@ -72,6 +84,10 @@ class Logged(Protocol):
     @property
     def sent(self) -> int:
         """Bytes of the answer's body."""
+
+    @property
+    def latencies(self) -> Latencies:
+        """Where the time went."""
 
     @property
     def tries(self) -> Sequence[Try]:
@@ -147,11 +163,13 @@ class Combined:
 def structured(exchange: Logged) -> bytes:
     """A line of JSON: everything that is known of one exchange.
 
-    Times are milliseconds, ``started_at`` since the epoch.
+    Times are milliseconds, ``started_at`` since the epoch. Latencies are those of Kong's log plugins, which have -1
+    for the origin where none has answered.
     """
     method, target, protocol = exchange.request_line
     service, route, upstream = exchange.names
     took = exchange.ended - exchange.started
+    gateway, waited, receive = exchange.latencies
     document: dict[str, Any] = {
         "started_at": round(exchange.started * 1000),
         "client_ip": exchange.address or "unix:",
@@ -164,7 +182,13 @@ def structured(exchange: Logged) -> bytes:
             "user_agent": value_of(exchange.fields, b"user-agent").decode("latin-1") or None,
         },
         "response": {"status": exchange.status, "size": exchange.sent},
-        "latencies": {"request": round(took * 1000, 3)},
+        "latencies": {
+            "request": round(took * 1000, 3),
+            "kong": round(gateway * 1000, 3),
+            "proxy": -1 if waited is None else round(waited * 1000, 3),
+            "receive": None if receive is None else round(receive * 1000, 3),
+        },
+        "source": "kong" if waited is None else "upstream",
         "service": service or None,
         "route": route or None,
         "upstream": upstream or None,
@@ -174,6 +198,8 @@ def structured(exchange: Logged) -> bytes:
                 "began": round(each.began * 1000, 3),
                 "took": round(each.took * 1000, 3),
                 "failure": each.failure,
+                "phase": each.phase,
+                "error": each.error,
             }
             for each in exchange.tries
         ],

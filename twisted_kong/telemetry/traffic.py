@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 
 GATEWAY_BUCKETS = (1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000)
-"""Upper bounds in milliseconds of the time that was not spent waiting for an origin; bodies pass in it, too (Kong)."""
+"""Upper bounds in milliseconds of the time that the gateway itself took (Kong's)."""
 UPSTREAM_BUCKETS = (25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000)
 """The same of the time that origins took, and of the whole."""
 
@@ -67,19 +67,20 @@ class RouteTraffic:
         self.upstream = Histogram(UPSTREAM_BUCKETS)
         self.total = Histogram(UPSTREAM_BUCKETS)
 
-    def record(self, status: int, upstream: float | None, total: float, received: int, sent: int) -> None:
-        """An exchange has ended after ``total`` seconds, ``upstream`` of them waiting for an origin that answered."""
+    def record(
+        self, status: int, gateway: float, upstream: float | None, total: float, received: int, sent: int
+    ) -> None:
+        """An exchange has ended after ``total`` seconds, ``gateway`` of them before anybody was asked, ``upstream``
+        until an origin answered, if one did."""
         key = (status, upstream is not None)
         requests = self.requests
         requests[key] = requests.get(key, 0) + 1
         self.received += received
         self.sent += sent
-        total *= 1000
-        self.total.observe(total)
+        self.gateway.observe(gateway * 1000)
+        self.total.observe(total * 1000)
         if upstream is not None:
-            upstream *= 1000
-            self.upstream.observe(upstream)
-            self.gateway.observe(total - upstream)
+            self.upstream.observe(upstream * 1000)
 
     def copy(self) -> RouteTraffic:
         """The counts as they are now."""
@@ -130,7 +131,7 @@ class Traffic(Collector):
         yield requests
         yield bandwidth
         yield self._latency(
-            "kong_kong_latency_ms", "Milliseconds that were not spent waiting for an origin to answer.", "gateway"
+            "kong_kong_latency_ms", "Milliseconds that the gateway itself took, before it asked an origin.", "gateway"
         )
         yield self._latency("kong_upstream_latency_ms", "Milliseconds until origins answered.", "upstream")
         yield self._latency("kong_request_latency_ms", "Milliseconds from request to end of answer.", "total")
