@@ -321,8 +321,8 @@ def test_listeners_survive_being_written(found: tuple[Listener, ...]) -> None:
 @pytest.mark.parametrize(
     ("name", "flag"),
     [
-        ("proxy_listen", "proxy_protocol"),
         ("admin_listen", "http2"),
+        ("status_listen", "proxy_protocol"),
         ("admin_listen", "proxy_protocol"),
     ],
 )
@@ -405,7 +405,6 @@ def test_times(text: str, found: float) -> None:
         ("error_default_type", "image/png"),
         ("router_flavor", "expressions"),
         ("real_ip_header", "X Y"),
-        ("real_ip_header", "proxy_protocol"),
         ("port_maps", "80"),
         ("port_maps", "0:80"),
         ("dns_resolver", "ns.test"),

@@ -30,9 +30,10 @@ def told(
     prefix: bytes | None = None,
     scheme: bytes = b"http",
     target: bytes = b"/a?b",
+    source: str | None = None,
 ) -> dict[bytes, bytes]:
     """The fields an origin is told, by lower-case name."""
-    client = Client(address, 8000, scheme, trust or a_trust("10.0.0.0/8"))
+    client = Client(address, 8000, scheme, trust or a_trust("10.0.0.0/8"), told=source)
     block = forwarded(head(*lines, target=target), client, prefix)
     assert block.endswith(b"\r\n")
     fields = [line.split(b": ", 1) for line in block.split(b"\r\n")[:-1]]
@@ -124,7 +125,20 @@ def test_te(te: bytes, passed: bool) -> None:
         (b"x-real-ip", False, [b"X-Real-IP: nonsense"], b"10.0.0.9"),
         (b"x-real-ip", False, [b"X-Real-IP:"], b"10.0.0.9"),
         (b"x-real-ip", False, [b"X-Forwarded-For: 192.0.2.1"], b"10.0.0.9"),
-        (b"x-real-ip", False, [b"X-Real-IP: 192.0.2.1", b"X-Real-IP: 192.0.2.2"], b"192.0.2.2"),
+        (
+            b"x-real-ip",
+            False,
+            [b"X-Real-IP: 192.0.2.1", b"X-Real-IP: 192.0.2.2"],
+            b"192.0.2.1",
+        ),  # nginx 1.22: the first
+        (b"x-real-ip", False, [b"X-Real-IP: 192.0.2.1, 192.0.2.2"], b"192.0.2.2"),
+        (b"x-real-ip", False, [b"X-Real-IP: nonsense 192.0.2.2,"], b"192.0.2.2"),
+        (b"x-real-ip", False, [b"X-Real-IP: 192.0.2.1:77"], b"192.0.2.1"),
+        (b"x-real-ip", False, [b"X-Real-IP: 192.0.2.1:0"], b"10.0.0.9"),
+        (b"x-real-ip", False, [b"X-Real-IP: [2001:DB8::1]:77"], b"2001:db8::1"),
+        (b"x-real-ip", False, [b"X-Real-IP: [2001:db8::1]"], b"10.0.0.9"),
+        (b"x-real-ip", False, [b"X-Real-IP: fe80::1%eth0"], b"10.0.0.9"),
+        (b"x-real-ip", False, [b"X-Real-IP: ::ffff:192.0.2.1"], b"192.0.2.1"),
         (b"x-forwarded-for", False, [b"X-Forwarded-For: 192.0.2.1, 192.0.2.2"], b"192.0.2.2"),
         (b"x-forwarded-for", False, [b"X-Forwarded-For: 192.0.2.1, 10.1.1.1"], b"10.1.1.1"),
         (b"x-forwarded-for", True, [b"X-Forwarded-For: 192.0.2.1, 192.0.2.2"], b"192.0.2.2"),
@@ -132,7 +146,11 @@ def test_te(te: bytes, passed: bool) -> None:
         (b"x-forwarded-for", True, [b"X-Forwarded-For: 192.0.2.1", b"X-Forwarded-For: 10.1.1.1"], b"192.0.2.1"),
         (b"x-forwarded-for", True, [b"X-Forwarded-For: 10.1.1.1, 10.2.2.2"], b"10.1.1.1"),
         (b"x-forwarded-for", True, [b"X-Forwarded-For: 192.0.2.1, nonsense, 10.1.1.1"], b"10.1.1.1"),
+        (b"x-forwarded-for", False, [b"X-Forwarded-For: 192.0.2.1", b"X-Forwarded-For: nonsense"], b"10.0.0.9"),
+        (b"x-forwarded-for", True, [b"X-Forwarded-For: 192.0.2.1,10.1.1.1:80 10.2.2.2"], b"192.0.2.1"),
         (b"x-own", True, [b"X-Own: 192.0.2.1"], b"192.0.2.1"),
+        (b"x-own", True, [b"X-Own: 192.0.2.1", b"X-Own: 10.1.1.1"], b"192.0.2.1"),
+        (b"proxy_protocol", True, [b"Proxy_Protocol: 192.0.2.1", b"X-Real-IP: 192.0.2.1"], b"10.0.0.9"),
     ],
 )
 def test_real_address(field: bytes, recursive: bool, lines: list[bytes], real: bytes) -> None:
@@ -140,6 +158,24 @@ def test_real_address(field: bytes, recursive: bool, lines: list[bytes], real: b
     trust = a_trust("10.0.0.0/8", field=field, recursive=recursive)
     assert told(*lines, address=PROXY, trust=trust)[b"x-real-ip"] == real
     assert told(*lines, address=STRANGER, trust=trust)[b"x-real-ip"] == b"192.0.2.7"
+
+
+@pytest.mark.parametrize(
+    ("field", "address", "source", "real"),
+    [
+        (b"proxy_protocol", PROXY, "192.0.2.1", b"192.0.2.1"),
+        (b"proxy_protocol", PROXY, None, b"10.0.0.9"),
+        (b"proxy_protocol", STRANGER, "192.0.2.1", b"192.0.2.7"),
+        (b"x-real-ip", PROXY, "192.0.2.1", b"10.0.0.9"),
+    ],
+)
+def test_real_address_by_the_connection(field: bytes, address: str, source: str | None, real: bytes) -> None:
+    """A PROXY header counts where the settings say so, and then of trusted peers; the way ends with the peer anyway."""
+    trust = a_trust("10.0.0.0/8", field=field)
+    assert told(address=address, trust=trust, source=source)[b"x-real-ip"] == real
+    assert told(address=address, trust=trust, source=source)[b"x-forwarded-for"] == real
+    way = told(b"X-Forwarded-For: 203.0.113.1", address=address, trust=trust, source=source)[b"x-forwarded-for"]
+    assert way == b"203.0.113.1, " + address.encode()
 
 
 def test_real_address_without_a_way() -> None:

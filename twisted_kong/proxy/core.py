@@ -18,6 +18,7 @@ from twisted_kong.proxy.http2.pool import StreamPool
 from twisted_kong.proxy.outgoing import Outgoing
 from twisted_kong.proxy.pool import Pool
 from twisted_kong.proxy.recording import Recorder
+from twisted_kong.proxy.refusing import Refusals
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Settings
@@ -52,6 +53,7 @@ class ProxyCore:
         self.names = names
         self.recorder = Recorder(Traffic()) if recorder is None else recorder
         self.deadlines = Deadlines(reactor)
+        self.refusals = Refusals(self.recorder.traffic.refused, reactor.seconds)
         lines, size = settings.nginx_http_large_client_header_buffers
         self.request_parser = RequestParser(size, lines * size)
         charset = settings.nginx_http_charset

@@ -5,8 +5,9 @@ Sources: Kong's documented behaviour (3.9) for the names and who may overrule th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 from twisted_kong import VERSION
 from twisted_kong.model.entities import Api
@@ -20,11 +21,17 @@ _SERVER_LINE = b"Server: %b\r\n" % SERVER
 _VIA_OVER_HTTP2 = b"2 " + SERVER
 
 
+_BY_CONNECTION = b"proxy_protocol"
+"""nginx's word for the PROXY header, in the place of a field's name."""
+_WITH_PORT = re.compile(r"(?:\[([^\]]*)\]|([^:\[\]]*)):([0-9]{1,5})")
+
+
 class Trust:
     """Who is believed about the client before it, and in which field it says so.
 
     ``networks`` are the settings' ``trusted_ips``, ``unix`` whether peers on UNIX sockets are among them; ``field``
-    is ``real_ip_header`` in lower case, ``recursive`` ``real_ip_recursive``.
+    is ``real_ip_header`` in lower case, ``recursive`` ``real_ip_recursive``. ``by_connection`` says that the PROXY
+    header of the connection tells it, and no field of a request.
     """
 
     def __init__(
@@ -34,6 +41,7 @@ class Trust:
         self._unix = unix
         self._field = field
         self._recursive = recursive
+        self.by_connection = field == _BY_CONNECTION
 
     def trusts(self, address: str) -> bool:
         """Whether the peer at ``address``, empty for a UNIX socket, is believed."""
@@ -48,30 +56,66 @@ class Trust:
         return any(ip in network for network in self._networks)
 
     def client(self, head: RequestHead, peer: str) -> str:
-        """The address of the client behind the trusted ``peer``: nginx's realip rules."""
+        """The address of the client behind the trusted ``peer``: nginx's realip rules.
+
+        Addresses are separated by commas or spaces, and may have a port. X-Forwarded-For may come more than once; of
+        any other field the first one counts.
+        """
+        if self.by_connection:
+            return peer
         values = head.values(self._field)
-        addresses = [address.strip().decode("latin-1") for value in values for address in value.split(b",")]
+        if self._field != b"x-forwarded-for":
+            values = values[:1]
         found = peer
-        for address in reversed(addresses):
-            try:
-                ip_address(address)
-            except ValueError:
+        for text in reversed(b" ".join(values).replace(b",", b" ").decode("latin-1").split(" ")):
+            if not text:
+                continue
+            address = _address(text)
+            if address is None:
                 break
-            found = address
-            if not self._recursive or not self.trusts(address):
+            found = str(address)
+            if not self._recursive or not self.trusts(found):
                 break
         return found
+
+
+def _address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address, perhaps with a port, an IPv6 address then in brackets; None where it is none."""
+    match = _WITH_PORT.fullmatch(text)
+    if match is not None:
+        if not 0 < int(match[3]) < 65536:
+            return None
+        text = match[1] or match[2]
+    if "%" in text:
+        return None
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    return (isinstance(found, IPv6Address) and found.ipv4_mapped) or found
 
 
 class Client:
     """Who a request came from: the TCP peer's ``address`` (empty for a UNIX socket), the ``port`` and ``scheme``
     of the listener it came to, and whether it is ``trusted``. ``http2`` tells that it came over HTTP/2, ``via`` what
-    is said of that (RFC 9110 §7.6.3); ``sni`` is the server name it asked for in TLS."""
+    is said of that (RFC 9110 §7.6.3); ``sni`` is the server name it asked for in TLS.
 
-    __slots__ = ("address", "http2", "plain", "port", "scheme", "sni", "trust", "trusted", "via")
+    ``known`` is the address of the client as far as the connection tells: the peer's, or what a PROXY header of a
+    trusted peer has ``told`` where the settings want that to count.
+    """
+
+    __slots__ = ("address", "http2", "known", "plain", "port", "scheme", "sni", "trust", "trusted", "via")
 
     def __init__(
-        self, address: str, port: int, scheme: bytes, trust: Trust, *, http2: bool = False, sni: bytes | None = None
+        self,
+        address: str,
+        port: int,
+        scheme: bytes,
+        trust: Trust,
+        *,
+        http2: bool = False,
+        sni: bytes | None = None,
+        told: str | None = None,
     ) -> None:
         self.http2 = http2
         self.via = _VIA_OVER_HTTP2 if http2 else _VIA
@@ -81,6 +125,7 @@ class Client:
         self.scheme = scheme
         self.trust = trust
         self.trusted = trust.trusts(address)
+        self.known = address if told is None or not self.trusted or not trust.by_connection else told
         name = address.encode() or b"unix:"
         self.plain = (
             b"X-Real-IP: %b\r\nX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Port: %d\r\nVia: %b\r\n"
@@ -90,7 +135,7 @@ class Client:
 
     def real(self, head: RequestHead) -> str:
         """The address of the client behind whoever sent ``head``, as far as that one is believed."""
-        return self.trust.client(head, self.address) if self.trusted else self.address
+        return self.trust.client(head, self.known) if self.trusted else self.address
 
 
 def came_by_https(head: RequestHead, client: Client, api: Api | None) -> bool:
@@ -124,7 +169,7 @@ def _forwarded_with_claims(head: RequestHead, client: Client, prefix: bytes | No
     """The same where the client has said something of itself: a trusted one is believed, others are replaced."""
     value = head.meaning.value
     peer = client.address.encode() or b"unix:"
-    real = client.trust.client(head, client.address).encode() or peer if client.trusted else peer
+    real = client.real(head).encode() or peer
     before = value(b"x-forwarded-for")
     via = value(b"via")
     lines = [

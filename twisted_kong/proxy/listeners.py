@@ -1,4 +1,5 @@
-"""What stands behind each entry of ``proxy_listen``: the server, and TLS before it where the entry says so."""
+"""What stands behind each entry of ``proxy_listen``: the server, and before it what the entry says: TLS, and before
+that the PROXY protocol."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from twisted.internet.protocol import ServerFactory
 
 from twisted_kong.errors import RequestRefused
 from twisted_kong.proxy.core import ProxyCore
+from twisted_kong.proxy.introduced import IntroducedListener
 from twisted_kong.proxy.server import ProxyListener
 from twisted_kong.proxy.server_names import ServerNames
 from twisted_kong.proxy.tls_server import SecureListener
@@ -19,6 +21,7 @@ class Door:
         self.proxy = ProxyListener(core, settings, b"https" if is_secure(listener) else b"http", http2=listener.http2)
         self.factory: ServerFactory = self.proxy
         self._secure: SecureListener | None = None
+        self._introduced: IntroducedListener | None = None
         if listener.ssl:
             assert names is not None
             self.factory = self._secure = SecureListener(
@@ -29,10 +32,15 @@ class Door:
                 lambda: plain_answer(core),
                 (b"h2", b"http/1.1") if listener.http2 else (b"http/1.1",),
             )
+        if listener.proxy_protocol:
+            patience = settings.nginx_http_client_header_timeout
+            self.factory = self._introduced = IntroducedListener(self.factory, core.deadlines, patience, core.refusals)
 
     def close_idle(self) -> None:
-        """Whoever has no request under way is let go of, and so is whoever is still shaking hands."""
+        """Whoever has no request under way is let go of, and so is whoever has not come as far as that."""
         self.proxy.close_idle()
+        if self._introduced is not None:
+            self._introduced.abort()
         if self._secure is not None:
             self._secure.abort()
 

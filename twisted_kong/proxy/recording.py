@@ -39,7 +39,8 @@ class Record:
 
     @property
     def address(self) -> str:
-        return self._exchange.client.address
+        exchange = self._exchange
+        return exchange.client.real(exchange.head)
 
     @property
     def request_line(self) -> tuple[bytes, bytes, bytes]:

@@ -21,6 +21,7 @@ from twisted_kong.proxy.framing import LAST_CHUNK, Body, ChunkedBody, MalformedB
 from twisted_kong.proxy.headers import RequestHead, has_bare_line_feed
 from twisted_kong.proxy.http2.choice import Undecided
 from twisted_kong.proxy.http2.server import Http2Connection
+from twisted_kong.proxy.introduced import introduced, peer_address
 from twisted_kong.proxy.patience import BEGINNING, LINGER, Patience
 from twisted_kong.proxy.recording import Unreadable
 from twisted_kong.proxy.trailers import passed_on
@@ -322,7 +323,7 @@ class ServerConnection(Wire):
         )
         beginning = self._buffer[:BEGINNING]
         core.recorder.refused(
-            Unreadable(self._client.address, beginning, request_id, error.status, len(body), core.seconds())
+            Unreadable(self._client.known, beginning, request_id, error.status, len(body), core.seconds())
         )
         self._linger()
 
@@ -420,12 +421,11 @@ class ProxyListener(ServerFactory):
         self.accepted += 1
         transport = connection.transport
         here = getattr(transport.getHost(), "port", 443 if self._scheme == b"https" else 80)
-        address = getattr(transport.getPeer(), "host", "")
-        if address.startswith("::ffff:") and "." in address:
-            address = address[7:]  # an IPv4 client of a socket for both families
         http2 = isinstance(connection, Http2Connection)
         sni = getattr(transport, "server_name", None)  # of our own TLS
-        return Client(address, self._port_maps.get(here, here), self._scheme, self.core.trust, http2=http2, sni=sni)
+        port = self._port_maps.get(here, here)
+        told = introduced(transport)
+        return Client(peer_address(transport), port, self._scheme, self.core.trust, http2=http2, sni=sni, told=told)
 
     def left(self, connection: ServerConnection | Http2Connection | Undecided) -> None:
         """``connection`` has ended."""

@@ -243,3 +243,9 @@ class Layer(Wire):
     def getPeer(self) -> IAddress:
         peer: IAddress = self.transport.getPeer()
         return peer
+
+    @property
+    def introduced_source(self) -> str | None:
+        """The client's address as a PROXY header before the handshake has told it."""
+        source: str | None = getattr(self.transport, "introduced_source", None)
+        return source

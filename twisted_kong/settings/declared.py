@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from twisted_kong.settings import values
-from twisted_kong.settings.listeners import Listener, served_admin_listeners, served_listeners
+from twisted_kong.settings.listeners import Listener, listeners, served_admin_listeners, served_listeners
 from twisted_kong.settings.values import LogFile, Parser, TrustedPeers
 
 T = TypeVar("T")
@@ -79,10 +79,11 @@ class Settings:
     # -- listening
 
     proxy_listen: tuple[Listener, ...] = setting(
-        served_listeners,
+        listeners,
         "0.0.0.0:8000, 0.0.0.0:8443 http2 ssl",
         "Where the proxy listens: `addr:port [flags], …`, Twisted endpoints, or `off`. With `http2`, clients may speak "
-        "HTTP/2 as well: in the clear by prior knowledge.",
+        "HTTP/2 as well: in the clear by prior knowledge. With `proxy_protocol`, every connection begins with a PROXY "
+        "header.",
     )
     admin_listen: tuple[Listener, ...] = setting(
         served_admin_listeners,
@@ -223,7 +224,9 @@ class Settings:
         "Addresses and CIDR blocks whose `X-Forwarded-*` are believed; `unix:` for Unix sockets.",
     )
     real_ip_header: str = setting(
-        values.real_ip_header, "X-Real-IP", "Header in which a trusted peer tells the client's address."
+        values.real_ip_header,
+        "X-Real-IP",
+        "Header in which a trusted peer tells the client's address; `proxy_protocol` for that of the connection.",
     )
     real_ip_recursive: bool = setting(
         values.boolean,

@@ -64,7 +64,7 @@ def listeners(text: str) -> tuple[Listener, ...]:
 
 
 def served_listeners(text: str) -> tuple[Listener, ...]:
-    """`listeners`, all of which this version can serve."""
+    """`listeners` of the Status API, to which nobody is introduced."""
     return _served(text, "proxy_protocol")
 
 

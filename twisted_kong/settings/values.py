@@ -198,9 +198,7 @@ def protocols(text: str) -> frozenset[str]:
 
 
 def real_ip_header(text: str) -> str:
-    """The name of a header; nginx's ``proxy_protocol`` needs listeners we do not have."""
-    if text == "proxy_protocol":
-        raise MalformedError("the name of a header", reason="the PROXY protocol is not supported yet by this version")
+    """The name of a header; or nginx's ``proxy_protocol``, which no header has, since there it is no header's name."""
     return token(text)
 
 

@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from twisted_kong.telemetry.refusals import Refused
+
 GATEWAY_BUCKETS = (1, 2, 5, 7, 10, 15, 20, 30, 50, 75, 100, 200, 500, 750, 1000, 3000, 6000)
 """Upper bounds in milliseconds of the time that the gateway itself took (Kong's)."""
 UPSTREAM_BUCKETS = (25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 30000, 60000)
@@ -91,10 +93,11 @@ class RouteTraffic:
 
 
 class Traffic(Collector):
-    """The counts of all routes."""
+    """The counts of all routes, and ``refused``, those of who did not come as far as that."""
 
     def __init__(self) -> None:
         self._routes: dict[tuple[str, str], RouteTraffic] = {}
+        self.refused = Refused()
 
     def of(self, service: str, route: str) -> RouteTraffic:
         """The counts of a route, by the names (or ids) of its service and its own."""
@@ -107,6 +110,7 @@ class Traffic(Collector):
         """The counts as they are now."""
         copy = Traffic()
         copy._routes = {names: counted.copy() for names, counted in self._routes.items()}
+        copy.refused = self.refused.copy()
         return copy
 
     def collect(self) -> Iterator[Metric]:
@@ -130,6 +134,7 @@ class Traffic(Collector):
             bandwidth.add_metric([service, route, "egress", "default", ""], counted.sent)
         yield requests
         yield bandwidth
+        yield from self.refused.collect()
         yield self._latency(
             "kong_kong_latency_ms", "Milliseconds that the gateway itself took, before it asked an origin.", "gateway"
         )

@@ -131,7 +131,7 @@ class Http2Connection(FramedConnection):
         said = dict(fields)
         line = b"%b %b HTTP/2.0" % (said.get(b":method", b""), said.get(b":path", b"")[:BEGINNING])
         core = self.core
-        core.recorder.refused(Unreadable(self.client.address, line, request_id, status, sent, core.seconds()))
+        core.recorder.refused(Unreadable(self.client.known, line, request_id, status, sent, core.seconds()))
 
     def _unexpect_body(self, id: int) -> None:
         """A wrong length is an error of the stream, which `ServerStream` finds; `h2` would end the connection."""
@@ -170,7 +170,7 @@ class Http2Connection(FramedConnection):
     def _calm_down(self, what: str) -> None:
         if self._broken:
             return
-        log.warn("{address} is cut off: too many {what}", address=self.client.address, what=what)
+        log.warn("{address} is cut off: too many {what}", address=self.client.known, what=what)
         self.say_goodbye(self._last, ErrorCodes.ENHANCE_YOUR_CALM)
         self.break_off(f"too many {what}")
 
@@ -222,7 +222,7 @@ class Http2Connection(FramedConnection):
     def break_off(self, reason: str) -> None:
         if self._broken:
             return
-        log.debug("{address} is cut off: {reason}", address=self.client.address, reason=reason)
+        log.debug("{address} is cut off: {reason}", address=self.client.known, reason=reason)
         self._give_up()
         self._close_gently()
 
