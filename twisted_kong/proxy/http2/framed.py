@@ -125,10 +125,10 @@ class FramedConnection(Wire):
                 for piece in self._scanner.feed(data):
                     if isinstance(piece, GoAway):
                         self.going_away(piece)
-                        continue
-                    for event in self.h2.receive_data(piece):
-                        self._happened(event)
-                    if self._broken:
+                    else:
+                        for event in self.h2.receive_data(piece):
+                            self._happened(event)
+                    if self._broken:  # whatever else has come, the end has been told
                         return
             except FrameRefused as error:
                 self.say_goodbye(self.h2.highest_inbound_stream_id, error.code)
