@@ -11,13 +11,14 @@ INSTALLED := $(VENV)/installed
 SOURCES := twisted_kong twisted/plugins etc benchmarks tests \
   $(wildcard plugins/*.py) plugins/wheel-example/src plugins/wheel-example/tests
 
-.PHONY: help run test lint bench lock clean
+.PHONY: help run test lint bench fuzz lock clean
 
 help:
 	@echo 'make run     a gateway with three demo origins on 127.0.0.1:8000, its Admin API on 127.0.0.1:8001'
 	@echo 'make test    lint, then every test'
 	@echo 'make lint    style, types, and which module may import which'
 	@echo 'make bench   the gateway beside nginx and HAProxy, and at scale; BENCH="--quick" passes options on'
+	@echo 'make fuzz    what comes from the network, against its properties; TARGET=dns_replies RUNS=1000000 choose'
 	@echo 'make lock    the newest version of everything, into constraints.txt'
 	@echo 'make clean   remove what the others made, the demo'\''s database included'
 
@@ -42,6 +43,21 @@ bench: $(INSTALLED)
 	@etc/apt-install nginx=nginx-light haproxy wrk
 	$(BIN)/python -m benchmarks.picks
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# Guided by coverage and bounded by the number of runs; what is found interesting is kept below .run/fuzzing.
+RUNS ?= 20000
+TARGET ?= $(notdir $(wildcard tests/fuzzing/corpus/*))
+FUZZER := .run/fuzzing/atheris
+fuzz: $(INSTALLED) $(FUZZER)
+	@for target in $(TARGET); do \
+	  echo "$$target: $(RUNS) runs"; \
+	  PYTHONPATH=$(FUZZER) $(BIN)/python tests/fuzzing/run.py $$target $(RUNS) -verbosity=0 -print_final_stats=1; \
+	done
+
+$(FUZZER): tests/fuzzing/requirements.txt
+	@rm -rf $@
+	@$(BIN)/pip install --quiet --disable-pip-version-check --target $@ -r $<
+	@touch $@
 
 # Made anew as a whole: then it holds what these three files say, and nothing of what they said before.
 $(INSTALLED): pyproject.toml setup.py constraints.txt

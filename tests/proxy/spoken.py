@@ -33,6 +33,11 @@ class _Listener:
         self.messages: list[Message] = []
         self._in_head = False
 
+    @property
+    def complete(self) -> list[Message]:
+        """Those of the messages that are."""
+        return [message for message in self.messages if message.complete]
+
     def on_message_begin(self) -> None:
         self.messages.append(Message())
         self._in_head = True

@@ -7,11 +7,10 @@ see another request than we did. There may be less of it: the gateway refuses mo
 
 from __future__ import annotations
 
-import re
-
 import httptools
 import pytest
 import spoken
+from agreement import acceptable, assert_read_alike, end_to_end, read_by_llhttp
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from loopback import GET, OK, Lab
@@ -118,16 +117,6 @@ def mutated(draw: st.DrawFn, messages: list[bytes]) -> bytes:
 # -- requests --------------------------------------------------------------------------------------------------
 
 
-def acceptable(data: bytes) -> bytes:
-    """``data`` without what llhttp alone refuses some of.
-
-    The gateway encodes bytes beyond ASCII in targets, and drops chunk extensions and trailers.
-    """
-    data = re.sub(rb"[^\r\n]+ HTTP/1", lambda line: re.sub(rb"[\x80-\xff]", b"~", line[0]), data)
-    data = re.sub(rb"(?m)^([0-9A-Fa-f]+)[ \t]*(;[^\x00-\x08\x0a-\x1f\x7f]*)?(?=\r\n)", rb"\1", data)
-    return re.sub(rb"(?m)^(0+\r\n)([!#$%&'*+\-.^_`|~0-9A-Za-z]+:[^\x00-\x08\x0a-\x1f\x7f]*\r\n)+(?=\r\n)", rb"\1", data)
-
-
 def passed_on(data: bytes) -> list[Message]:
     """The complete requests that reach the origin when a client sends ``data``; the origin answers each."""
     lab = Lab(settings={"upstream_keepalive_pool_size": "0"})
@@ -147,39 +136,6 @@ def passed_on(data: bytes) -> list[Message]:
     return seen
 
 
-def read_by_llhttp(data: bytes, methods: list[bytes]) -> list[Message]:
-    """The complete requests that llhttp finds before it gives up; ``methods`` are those the gateway has found.
-
-    Methods it does not know are replaced by LINK, which it does.
-    """
-    for method in [None, *methods]:
-        if method is not None:
-            data = data.replace(method + b" ", b"LINK ", 1)
-        listener = spoken.RequestListener()
-        try:
-            listener.parser.feed_data(data)
-        except httptools.HttpParserInvalidMethodError:
-            continue
-        except httptools.HttpParserError:
-            pass
-        break
-    return [message for message in listener.messages if message.complete]
-
-
-OURS = re.compile(
-    rb"connection|content-length|transfer-encoding|host|via|x-real-ip|x-forwarded-(for|proto|host|port|path|prefix)"
-    rb"|x-kong-request-id|te|keep-alive|proxy|proxy-connection|upgrade|expect|http2-settings"
-)
-
-
-def end_to_end(message: Message) -> list[tuple[bytes, bytes]]:
-    """The fields of a message that are not the gateway's to change."""
-    named = {name.strip().lower() for value in message.values(b"connection") for name in value.split(b",")}
-    return [
-        (name, value.strip(b" \t")) for name, value in message.fields if not OURS.fullmatch(name) and name not in named
-    ]
-
-
 @FUZZED
 @given(mutated(REQUESTS).map(acceptable))
 @example(b"POST / HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n" + GET)
@@ -188,18 +144,7 @@ def end_to_end(message: Message) -> list[tuple[bytes, bytes]]:
 @example(b"FETCH / HTTP/1.1\r\nHost: a.test\r\n\r\n" + GET)
 def test_requests(data: bytes) -> None:
     """The requests the origin gets are the first ones that llhttp reads in what the client sent."""
-    ours = passed_on(data)
-    theirs = read_by_llhttp(data, [each.method for each in ours])
-    assert len(ours) <= len(theirs)
-    for our, their in zip(ours, theirs, strict=False):
-        path = re.sub(
-            rb"\Ahttps?://[^/?]*(?=([/?]?))", lambda match: b"" if match[1] == b"/" else b"/", their.target, flags=re.I
-        )
-        assert our.value(b"x-forwarded-path") == path.partition(b"?")[0]
-        assert our.target.partition(b"?")[1:] == path.partition(b"?")[1:]
-        assert our.method == their.method or their.method == b"LINK"
-        assert our.body == their.body
-        assert end_to_end(our) == end_to_end(their)
+    assert_read_alike(data, passed_on(data))
 
 
 # -- answers ---------------------------------------------------------------------------------------------------
@@ -226,7 +171,7 @@ def test_answers(data: bytes) -> None:
     assert ours.status == theirs.status
     assert ours.body == theirs.body
     added = (b"server", b"x-kong") if theirs.values(b"date") else (b"server", b"x-kong", b"date")
-    assert [each for each in end_to_end(ours) if not each[0].startswith(added)] == end_to_end(theirs)
+    assert [each for each in end_to_end(ours.fields) if not each[0].startswith(added)] == end_to_end(theirs.fields)
 
 
 @pytest.mark.parametrize("data", REQUESTS)
