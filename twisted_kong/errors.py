@@ -205,13 +205,15 @@ class ProxyError(GatewayError):
 
     ``status`` and ``message`` are what the client is told, the exception's text what the log is told. ``decided``
     tells what the gateway decides (nobody to ask) from what it fails at (a broken request or answer): Kong words
-    the two differently. ``logged`` is what the log has been told of already.
+    the two differently. ``logged`` is what the log has been told of already. ``limit`` names the bound on requests
+    that this one went beyond, for the metrics; empty for other errors.
     """
 
     status = 500
     message = "An unexpected error occurred"
     decided = True
     logged = False
+    limit = ""
 
     def __init__(self, reason: str = "") -> None:
         super().__init__(reason or self.message)
@@ -231,14 +233,21 @@ class RequestTimedOut(RequestRefused):
 
 class BodyTooLarge(RequestRefused):
     status, message = 413, "Payload too large"
+    limit = "body"
 
 
 class TargetTooLong(RequestRefused):
     status, message = 414, "URI too long"
+    limit = "request_line"
 
 
 class HeadTooLarge(RequestRefused):
     status, message = 431, "Request header or cookie too large"
+    limit = "head"
+
+
+class TooManyFields(HeadTooLarge):
+    limit = "fields"
 
 
 class VersionNotSupported(RequestRefused):

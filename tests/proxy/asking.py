@@ -14,7 +14,7 @@ from twisted_kong.model.entities import Entity
 from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import EMPTY
 from twisted_kong.proxy.core import ProxyCore
-from twisted_kong.proxy.server import ProxyListener
+from twisted_kong.proxy.listeners import ProxyListener
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import load

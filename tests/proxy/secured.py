@@ -191,7 +191,12 @@ class SecureLab(Lab):
         )
         patience = self.settings.nginx_http_client_header_timeout
         self.secure = SecureListener(
-            self.shown, self.listener, self.core.deadlines, patience, lambda: plain_answer(self.core)
+            self.shown,
+            self.listener,
+            self.core.deadlines,
+            patience,
+            self.core.refusals,
+            lambda: plain_answer(self.core),
         )
 
     def knock(self) -> Line:

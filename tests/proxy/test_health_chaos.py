@@ -21,7 +21,7 @@ from twisted_kong.model.entities import Entity, Route, Service, Target, Upstream
 from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import EMPTY
 from twisted_kong.proxy.core import ProxyCore
-from twisted_kong.proxy.server import ProxyListener
+from twisted_kong.proxy.listeners import ProxyListener
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.monitor import Monitor
 from twisted_kong.runtime.names import Names

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from twisted_kong.proxy.core import ProxyCore
-from twisted_kong.proxy.server import ProxyListener
+from twisted_kong.proxy.listeners import ProxyListener
 from twisted_kong.proxy.wire import READ_SIZE, Wire
 from twisted_kong.tasks import Deadlines
 

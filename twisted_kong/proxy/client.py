@@ -302,6 +302,8 @@ class UpstreamConnection(Wire):
         if self._attempt is None:
             self._pool.forget(self)
             self.close()
+        elif self.congested and self.has_progressed():
+            self.arm(self._timeouts.write)
         elif self.congested:
             self._fail("timeout", f"nothing could be written for {self._timeouts.write} s")
         else:

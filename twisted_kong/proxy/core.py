@@ -55,7 +55,7 @@ class ProxyCore:
         self.deadlines = Deadlines(reactor)
         self.refusals = Refusals(self.recorder.traffic.refused, reactor.seconds)
         lines, size = settings.nginx_http_large_client_header_buffers
-        self.request_parser = RequestParser(size, lines * size)
+        self.request_parser = RequestParser(size, lines * size, settings.max_header_fields)
         charset = settings.nginx_http_charset
         self.response_parser = ResponseParser(None if charset is None else charset.encode())
         self.pool = Pool(
@@ -162,6 +162,8 @@ class ProxyCore:
     def made_up(self, error: ProxyError, head: RequestHead | None, request_id: bytes) -> tuple[bytes, bytes]:
         """The header lines and the body of an answer that tells ``error``; ``head`` is None if it was unreadable."""
         accept = content_type = None
+        if error.limit:
+            self.refusals.counts.requests[error.limit] += 1
         if head is not None:
             accept = b", ".join(head.values(b"accept"))
             content_type = next(iter(head.values(b"content-type")), None)

@@ -98,7 +98,7 @@ CONNECTION_BOUND = frozenset(
 )
 """Fields about one connection (RFC 9110 §7.6.1) and those nginx counts among them."""
 
-_CLAIMS = frozenset(
+CLAIMS = frozenset(
     [
         b"te",
         b"via",
@@ -192,7 +192,7 @@ class RequestMeaning(Meaning):
         self.websocket = (
             minor == 1 and b"upgrade" in self.dropped and (self.value(b"upgrade") or b"").lower() == b"websocket"
         )
-        self.claims = not _CLAIMS.isdisjoint(self.values)
+        self.claims = not CLAIMS.isdisjoint(self.values)
 
 
 M = TypeVar("M", bound=Meaning)

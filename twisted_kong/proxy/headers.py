@@ -8,7 +8,7 @@ bodies.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from twisted_kong.errors import (
@@ -19,9 +19,11 @@ from twisted_kong.errors import (
     ProxyError,
     RequestRefused,
     TargetTooLong,
+    TooManyFields,
     VersionNotSupported,
 )
 from twisted_kong.proxy.fields import (
+    CLAIMS,
     CONNECTION_BOUND,
     KNOWN_LINE_SIZE,
     KNOWN_LINES,
@@ -36,23 +38,13 @@ _REQUEST_LINE = re.compile(rb"(" + TOKEN + rb") ([^\x00-\x20#\x7f]+) HTTP/(\d\.\
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d)(?: ([^\x00-\x08\x0a-\x1f\x7f]*))?")
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%\-]+)(?::\d{0,5})?")
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)([^#]*)", re.IGNORECASE)
+SHORTEST_FIELD = 4
+"""Bytes of a field with a name of one letter and no value, its end of line included."""
 _DIGITS = re.compile(rb"\d{1,18}")
 
-_REQUEST_SPECIAL = CONNECTION_BOUND | {
-    b"content-length",
-    b"expect",
-    b"host",
-    b"http2-settings",
-    b"via",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-path",
-    b"x-forwarded-port",
-    b"x-forwarded-prefix",
-    b"x-forwarded-proto",
-    b"x-kong-request-id",
-    b"x-real-ip",
-}
+_REQUEST_SPECIAL = (
+    CONNECTION_BOUND | CLAIMS | {b"content-length", b"expect", b"host", b"http2-settings", b"x-kong-request-id"}
+)
 _RESPONSE_SPECIAL = CONNECTION_BOUND | {
     b"content-length",
     b"server",
@@ -128,11 +120,17 @@ def has_date(passing: bytes) -> bool:
 
 
 class RequestParser:
-    """Parses request heads. ``line_limit`` bounds a line, ``head_limit`` the whole head, both in bytes."""
+    """Parses request heads.
 
-    def __init__(self, line_limit: int, head_limit: int) -> None:
+    ``line_limit`` bounds a line, ``head_limit`` the whole head, both in bytes; ``field_limit`` bounds the number of
+    fields. No head of up to ``harmless`` bytes exceeds any of them.
+    """
+
+    def __init__(self, line_limit: int, head_limit: int, field_limit: int = 1000) -> None:
         self.line_limit = line_limit
         self.head_limit = head_limit
+        self.field_limit = field_limit
+        self.harmless = min(line_limit, head_limit, SHORTEST_FIELD * field_limit)
         self._memory = Memory(
             _REQUEST_SPECIAL,
             {b"host": _only(_HOST), b"content-length": _only(_DIGITS)},
@@ -148,7 +146,7 @@ class RequestParser:
         """
         lines = head.split(b"\r\n")
         first = lines.pop(0)
-        if len(head) > self.line_limit:
+        if len(head) > self.harmless:
             self.check_size(first, lines, len(head))
         return RequestHead(self._first_lines.get(first) or self._read_first_line(first), lines, self._memory)
 
@@ -176,19 +174,21 @@ class RequestParser:
 
         :raise RequestRefused: as `parse`; ``method`` and ``target`` have been checked.
         """
-        if size > self.line_limit:
+        if size > self.harmless:
             self.check_size(target, lines, size)
         if method in _NOT_RELAYED:
             raise MethodRefused(f"{method.decode()} is not relayed")
         path, question, query = target.partition(b"?")
         return RequestHead(RequestLine(method, path, question + query, 1, None), lines, self._memory)
 
-    def check_size(self, first: bytes, lines: Iterable[bytes], size: int) -> None:
+    def check_size(self, first: bytes, lines: Sequence[bytes], size: int) -> None:
         """Refuse a head, or the beginning of one, that is too large already."""
         if len(first) > self.line_limit:
             raise TargetTooLong(f"a request line of more than {self.line_limit} bytes")
         if size > self.head_limit or any(len(line) > self.line_limit for line in lines):
             raise HeadTooLarge(f"a header of more than {self.line_limit} bytes, or {self.head_limit} in all")
+        if len(lines) > self.field_limit:
+            raise TooManyFields(f"more than {self.field_limit} header fields")
 
 
 def _only(pattern: re.Pattern[bytes]) -> Callable[[bytes], bytes | None]:

@@ -3,15 +3,78 @@ that the PROXY protocol."""
 
 from __future__ import annotations
 
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
 
 from twisted_kong.errors import RequestRefused
 from twisted_kong.proxy.core import ProxyCore
-from twisted_kong.proxy.introduced import IntroducedListener
-from twisted_kong.proxy.server import ProxyListener
+from twisted_kong.proxy.forwarding import Client
+from twisted_kong.proxy.http2.choice import Undecided
+from twisted_kong.proxy.http2.server import Http2Connection
+from twisted_kong.proxy.introduced import IntroducedListener, introduced, peer_address
+from twisted_kong.proxy.patience import Patience
+from twisted_kong.proxy.refusing import last_answer
+from twisted_kong.proxy.server import ServerConnection
 from twisted_kong.proxy.server_names import ServerNames
 from twisted_kong.proxy.tls_server import SecureListener
 from twisted_kong.settings import Listener, Settings
+
+
+class ProxyListener(ServerFactory):
+    """Makes the connections of one listener; ``scheme`` is ``b"http"`` or ``b"https"``, ``http2`` whether clients
+    may speak HTTP/2.
+
+    ``port_maps`` are the ports clients see, where they are not those we listen on.
+    """
+
+    noisy = False
+
+    def __init__(self, core: ProxyCore, settings: Settings, scheme: bytes = b"http", *, http2: bool = False) -> None:
+        self.core = core
+        self.http2 = http2
+        self.patience = Patience(settings)
+        self.draining = False
+        self.accepted = 0
+        self.connections: set[ServerConnection | Http2Connection | Undecided] = set()
+        self._port_maps = settings.port_maps
+        self._scheme = scheme
+
+    def buildProtocol(self, addr: IAddress | None) -> ServerConnection | Undecided:
+        return Undecided(self, lambda: ServerConnection(self)) if self.http2 else ServerConnection(self)
+
+    def joined(self, connection: ServerConnection | Http2Connection) -> Client:
+        """``connection`` has begun; who it comes from."""
+        self.connections.add(connection)
+        self.accepted += 1
+        transport = connection.transport
+        here = getattr(transport.getHost(), "port", 443 if self._scheme == b"https" else 80)
+        http2 = isinstance(connection, Http2Connection)
+        sni = getattr(transport, "server_name", None)  # of our own TLS
+        port = self._port_maps.get(here, here)
+        told = introduced(transport)
+        return Client(peer_address(transport), port, self._scheme, self.core.trust, http2=http2, sni=sni, told=told)
+
+    def left(self, connection: ServerConnection | Http2Connection | Undecided) -> None:
+        """``connection`` has ended."""
+        self.connections.discard(connection)
+
+    def drain(self) -> None:
+        """From now on a connection ends with its next answer."""
+        self.draining = True
+
+    def close_idle(self) -> None:
+        """Close what is idle; what is busy closes after its answer."""
+        for connection in list(self.connections):
+            connection.close_idle()
+
+    def busy(self) -> bool:
+        """Whether a client has not taken all of its answer yet."""
+        return any(connection.unsent for connection in self.connections)
+
+    def abort(self) -> None:
+        """Close whatever is still open."""
+        for connection in list(self.connections):
+            connection.abort()
 
 
 class Door:
@@ -29,6 +92,7 @@ class Door:
                 self.proxy,
                 core.deadlines,
                 settings.nginx_http_client_header_timeout,
+                core.refusals,
                 lambda: plain_answer(core),
                 (b"h2", b"http/1.1") if listener.http2 else (b"http/1.1",),
             )
@@ -52,12 +116,4 @@ def is_secure(listener: Listener) -> bool:
 
 def plain_answer(core: ProxyCore) -> bytes:
     """What a client is told, in the clear, that speaks plain HTTP where TLS is spoken (nginx's status)."""
-    error = RequestRefused("a plain HTTP request to a port for TLS")
-    request_id = core.new_request_id()
-    lines, body = core.made_up(error, None, request_id)
-    lines += core.tokens.decided(request_id, 0.0)
-    return b"HTTP/1.1 400 Bad Request\r\n%bContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (
-        lines,
-        len(body),
-        body,
-    )
+    return last_answer(core, RequestRefused("a plain HTTP request to a port for TLS"))[0]

@@ -7,10 +7,16 @@ how many more there were.
 from __future__ import annotations
 
 from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from twisted.logger import Logger
 
+from twisted_kong.errors import ProxyError
 from twisted_kong.telemetry.refusals import Refused
+
+if TYPE_CHECKING:
+    from twisted_kong.proxy.core import ProxyCore
 
 log = Logger()
 
@@ -25,6 +31,10 @@ class Refusals:
         self.counts = counts
         self._seconds = seconds
         self._told: dict[str, tuple[float, int]] = {}  # when a line was written last, and how many there were then
+
+    def cut_off(self, reason: str) -> None:
+        """A connection or stream is cut off for a reason of `twisted_kong.telemetry.refusals.CUT_OFF`."""
+        self.counts.cut_off[reason] += 1
 
     def connection(self, reason: str, peer: str, why: str) -> None:
         """A connection from ``peer`` is closed for a reason of `twisted_kong.telemetry.refusals.CONNECTIONS`; ``why``
@@ -43,3 +53,14 @@ class Refusals:
             why=why,
             more=f" ({more} more for the same reason since the last such line)" if more else "",
         )
+
+
+def last_answer(core: ProxyCore, error: ProxyError) -> tuple[bytes, bytes, int]:
+    """All of the answer of HTTP/1 that tells ``error`` of what could not be read, and ends its connection; its id, and
+    the size of its body."""
+    request_id = core.new_request_id()
+    lines, body = core.made_up(error, None, request_id)
+    lines += core.tokens.decided(request_id, 0.0)
+    phrase = HTTPStatus(error.status).phrase.encode()
+    head = b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\nConnection: close\r\n\r\n"
+    return head % (error.status, phrase, lines, len(body)) + body, request_id, len(body)

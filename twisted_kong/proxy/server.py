@@ -8,25 +8,23 @@ or ambiguous is answered once, and nothing behind it is looked at.
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import TYPE_CHECKING
 
-from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import ServerFactory
 from twisted.python.failure import Failure
 
 from twisted_kong.errors import ProxyError, RequestRefused, RequestTimedOut
-from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.exchange import Exchange
 from twisted_kong.proxy.forwarding import Client
 from twisted_kong.proxy.framing import LAST_CHUNK, Body, ChunkedBody, MalformedBody, SizedBody, chunk, last_chunk
 from twisted_kong.proxy.headers import RequestHead, has_bare_line_feed
-from twisted_kong.proxy.http2.choice import Undecided
-from twisted_kong.proxy.http2.server import Http2Connection
-from twisted_kong.proxy.introduced import introduced, peer_address
-from twisted_kong.proxy.patience import BEGINNING, LINGER, Patience
+from twisted_kong.proxy.patience import BEGINNING, LINGER
 from twisted_kong.proxy.recording import Unreadable
+from twisted_kong.proxy.refusing import last_answer
 from twisted_kong.proxy.trailers import passed_on
 from twisted_kong.proxy.wire import READ_SIZE, Wire
-from twisted_kong.settings import Settings
+
+if TYPE_CHECKING:
+    from twisted_kong.proxy.listeners import ProxyListener
 
 _REASONS = {status.value: status.phrase.encode() for status in HTTPStatus}
 _STATUS_LINES = {
@@ -58,6 +56,7 @@ class ServerConnection(Wire):
         self._buffer = b""
         self._scanned = 0  # bytes of the buffer known not to end a head
         self._requests = 0
+        self._blank_after = 0  # how many requests there were when empty lines came last
         self._reading = False
         self._expecting = False  # the client waits for 100 Continue
         self._chunking = False  # the answer is sent in chunks
@@ -119,7 +118,9 @@ class ServerConnection(Wire):
         data = self._buffer
         if data[0] <= 0x0D:
             self._buffer = data = data.lstrip(b"\r\n")  # RFC 9112 §2.2: empty lines before a request
-            self._scanned = 0
+            if not data:
+                self._read_nothing()
+                return False
         scanned = self._scanned
         end = data.find(b"\r\n\r\n", scanned - 3 if scanned > 3 else 0)
         try:
@@ -135,13 +136,19 @@ class ServerConnection(Wire):
         self._begin(head)
         return True
 
+    def _read_nothing(self) -> None:
+        """Nothing but empty lines has come: after an answer the connection is as idle as without, and no longer."""
+        if self._blank_after < self._requests:
+            self._blank_after = self._requests
+            self.arm(self._patience.idle)
+
     def _await_head(self, data: bytes) -> None:
         """The head is not complete; find out early if it never will be."""
         if has_bare_line_feed(data, self._scanned):
             raise RequestRefused("a line that ends in a line feed alone")
         parser = self._core.request_parser
-        if len(data) > parser.line_limit:
-            first, *lines = data.split(b"\r\n")
+        if len(data) > parser.harmless:
+            first, *lines = data.rstrip(b"\r\n").split(b"\r\n")
             parser.check_size(first, lines, len(data))
         if not self._scanned:
             self.arm(self._patience.head)
@@ -314,17 +321,10 @@ class ServerConnection(Wire):
     def _refuse(self, error: ProxyError) -> None:
         """Answer a request that could not be read."""
         core = self._core
-        request_id = core.new_request_id()
-        lines, body = core.made_up(error, None, request_id)
-        lines += core.tokens.decided(request_id, 0.0)
-        self.send(
-            b"HTTP/1.1 %d %b\r\n%bContent-Length: %d\r\nConnection: close\r\n\r\n%b"
-            % (error.status, _REASONS[error.status], lines, len(body), body)
-        )
+        answer, request_id, size = last_answer(core, error)
+        self.send(answer)
         beginning = self._buffer[:BEGINNING]
-        core.recorder.refused(
-            Unreadable(self._client.known, beginning, request_id, error.status, len(body), core.seconds())
-        )
+        core.recorder.refused(Unreadable(self._client.known, beginning, request_id, error.status, size, core.seconds()))
         self._linger()
 
     def _linger(self) -> None:
@@ -370,17 +370,26 @@ class ServerConnection(Wire):
 
     def timed_out(self) -> None:
         """Which deadline it was follows from what the connection is doing."""
+        cut_off = self._core.refusals.cut_off
         if self.congested:
-            self.abort()
+            if self.has_progressed():
+                self.arm(self._patience.send)
+            else:
+                cut_off("send_timeout")
+                self.abort()
         elif self._closing:
             self.close()  # what the system has not sent yet it goes on sending
         elif self._exchange is not None and self._body is None:
             pass  # nothing is expected of the client: it waits for us
         elif self._body is not None:
+            cut_off("body_timeout")
             self._spoilt(RequestTimedOut(f"nothing of the body came for {self._patience.body} s"))
         elif self._buffer:
+            cut_off("head_timeout")
             self._refuse(RequestTimedOut(f"no complete head within {self._patience.head} s"))
         else:
+            if not self._requests:
+                cut_off("head_timeout")
             self._closing = True
             self.close()
 
@@ -391,60 +400,3 @@ class ServerConnection(Wire):
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
             exchange.client_gone()
-
-
-class ProxyListener(ServerFactory):
-    """Makes the connections of one listener; ``scheme`` is ``b"http"`` or ``b"https"``, ``http2`` whether clients
-    may speak HTTP/2.
-
-    ``port_maps`` are the ports clients see, where they are not those we listen on.
-    """
-
-    noisy = False
-
-    def __init__(self, core: ProxyCore, settings: Settings, scheme: bytes = b"http", *, http2: bool = False) -> None:
-        self.core = core
-        self.http2 = http2
-        self.patience = Patience(settings)
-        self.draining = False
-        self.accepted = 0
-        self.connections: set[ServerConnection | Http2Connection | Undecided] = set()
-        self._port_maps = settings.port_maps
-        self._scheme = scheme
-
-    def buildProtocol(self, addr: IAddress | None) -> ServerConnection | Undecided:
-        return Undecided(self, lambda: ServerConnection(self)) if self.http2 else ServerConnection(self)
-
-    def joined(self, connection: ServerConnection | Http2Connection) -> Client:
-        """``connection`` has begun; who it comes from."""
-        self.connections.add(connection)
-        self.accepted += 1
-        transport = connection.transport
-        here = getattr(transport.getHost(), "port", 443 if self._scheme == b"https" else 80)
-        http2 = isinstance(connection, Http2Connection)
-        sni = getattr(transport, "server_name", None)  # of our own TLS
-        port = self._port_maps.get(here, here)
-        told = introduced(transport)
-        return Client(peer_address(transport), port, self._scheme, self.core.trust, http2=http2, sni=sni, told=told)
-
-    def left(self, connection: ServerConnection | Http2Connection | Undecided) -> None:
-        """``connection`` has ended."""
-        self.connections.discard(connection)
-
-    def drain(self) -> None:
-        """From now on a connection ends with its next answer."""
-        self.draining = True
-
-    def close_idle(self) -> None:
-        """Close what is idle; what is busy closes after its answer."""
-        for connection in list(self.connections):
-            connection.close_idle()
-
-    def busy(self) -> bool:
-        """Whether a client has not taken all of its answer yet."""
-        return any(connection.unsent for connection in self.connections)
-
-    def abort(self) -> None:
-        """Close whatever is still open."""
-        for connection in list(self.connections):
-            connection.abort()

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_kong import tls
+from twisted_kong.proxy.refusing import Refusals
 from twisted_kong.proxy.server_names import ServerNames
 from twisted_kong.proxy.tls_layer import Layer
 from twisted_kong.tasks import Deadlines
@@ -70,6 +71,7 @@ class ServerLayer(Layer):
         super().connectionLost(reason)
 
     def timed_out(self) -> None:
+        self._listener.refusals.cut_off("handshake_timeout")
         self.abort()
 
 
@@ -86,12 +88,14 @@ class SecureListener(ServerFactory):
         above: IProtocolFactory,
         deadlines: Deadlines,
         patience: float,
+        refusals: Refusals,
         plain_answer: Callable[[], bytes],
         protocols: tuple[bytes, ...] = (b"http/1.1",),
     ) -> None:
         self.above = above
         self.deadlines = deadlines
         self.patience = patience
+        self.refusals = refusals
         self.plain_answer = plain_answer
         self.protocols = protocols
         self.shaking: set[ServerLayer] = set()

@@ -118,8 +118,12 @@ class Tunnel(Waiter):
                 end.close()
 
     def timed_out(self) -> None:
-        """Nothing has moved for too long."""
-        if self._closing or self._client.congested or self._peer.congested:
+        """Nothing has moved for too long, unless a side has taken a part of what it was sent."""
+        slow = [end for end in (self._client, self._peer) if end.congested and not end.lost]
+        moved = [end for end in slow if end.has_progressed()]
+        if moved:
+            self.arm(self._timeouts.write)
+        elif self._closing or self._client.congested or self._peer.congested:
             for end in (self._client, self._peer):
                 if not end.lost:
                     end.abort()

@@ -51,6 +51,7 @@ class _Flow:
 
     def pauseProducing(self) -> None:
         self._wire.congested = True
+        self._wire._left = self._wire.backlog
 
     def resumeProducing(self) -> None:
         if self._wire.congested:
@@ -69,6 +70,7 @@ class Wire(Waiter, Protocol):
     def __init__(self, deadlines: Deadlines) -> None:
         super().__init__(deadlines)
         self.congested = False
+        self._left = 0  # of the backlog, when somebody asked last
         self._paused = False
         self._socket: socket.socket | None = None  # where it can be written to at once
 
@@ -90,6 +92,7 @@ class Wire(Waiter, Protocol):
         transport = self.transport
         successor.transport = transport
         successor._socket, successor._paused, successor.congested = self._socket, self._paused, self.congested
+        successor._left = self._left
         self._deadlines.forget(self)
         if self._socket is None:
             transport.unregisterProducer()
@@ -115,6 +118,7 @@ class Wire(Waiter, Protocol):
             sent = 0  # would block, or is broken: the transport finds out which
         if sent != len(data):
             self.congested = True
+            self._left = len(data) - sent
             self.transport.write(data[sent:] if sent else data)
             self.transport.registerProducer(_Drain(self), False)
 
@@ -125,6 +129,20 @@ class Wire(Waiter, Protocol):
 
     def drained(self) -> None:
         """The backlog is gone: `send` will be at once again."""
+
+    @property
+    def backlog(self) -> int:
+        """How many bytes wait for the socket; 0 for any number where the transport does not tell."""
+        transport = self.transport
+        if isinstance(transport, TCPConnection) and not transport.TLS:
+            return len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+        backlog: int = getattr(transport, "backlog", 0)
+        return backlog
+
+    def has_progressed(self) -> bool:
+        """Whether something of the backlog has gone since it began, or since this was asked last."""
+        before, self._left = self._left, self.backlog
+        return self._left < before
 
     @property
     def unsent(self) -> bool:

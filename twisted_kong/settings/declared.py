@@ -269,6 +269,9 @@ class Settings:
         "4 8k",
         "Number and size of buffers for a request's head: no line exceeds one, no head all of them.",
     )
+    max_header_fields: int = setting(
+        values.integer, "1000", "Fields of a request's head; above that the answer is 431. Ours, not Kong's."
+    )
     nginx_http_client_header_timeout: float = setting(values.time, "60s", "Time for a request's head to arrive.")
     nginx_http_client_body_timeout: float = setting(values.time, "60s", "Time between two reads of a request body.")
     nginx_http_send_timeout: float = setting(values.time, "60s", "Time between two writes of an answer.")

@@ -2,31 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, Metric
 
 CONNECTIONS = ("proxy_protocol", "proxy_protocol_timeout")
 """Why connections are closed before anything is asked on them."""
+CUT_OFF = ("handshake_timeout", "head_timeout", "body_timeout", "send_timeout", "http2_frames", "http2_requests")
+"""Why connections, or streams of HTTP/2, are cut off: who on it is too slow, or makes work for nothing."""
+REQUESTS = ("request_line", "head", "fields", "body")
+"""Which bound of a request is exceeded."""
 
 
 class Refused:
-    """``connections`` counts them by reason."""
+    """``connections`` counts them by reason, ``cut_off`` those whose clients had begun; ``requests`` by limit."""
 
     def __init__(self) -> None:
         self.connections = dict.fromkeys(CONNECTIONS, 0)
+        self.cut_off = dict.fromkeys(CUT_OFF, 0)
+        self.requests = dict.fromkeys(REQUESTS, 0)
 
     def copy(self) -> Refused:
         """The counts as they are now."""
         copy = Refused()
-        copy.connections = dict(self.connections)
+        copy.connections, copy.cut_off, copy.requests = dict(self.connections), dict(self.cut_off), dict(self.requests)
         return copy
 
     def collect(self) -> Iterator[Metric]:
         """The counts, for Prometheus."""
-        connections = CounterMetricFamily(
-            "kong_refused_connections", "Connections closed before anything was asked on them.", labels=["reason"]
+        for name, meaning, counts in (
+            ("connections", "Connections closed before anything was asked on them.", self.connections),
+            ("requests", "Requests beyond a limit.", self.requests),
+        ):
+            yield _family(f"kong_refused_{name}", meaning, counts)
+        yield _family(
+            "kong_cut_off_connections",
+            "Connections cut off, and streams of HTTP/2, because their clients were too slow or made work for nothing.",
+            self.cut_off,
         )
-        for reason, count in self.connections.items():
-            connections.add_metric([reason], count)
-        yield connections
+
+
+def _family(name: str, meaning: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(name, meaning, labels=["reason"])
+    for reason, count in counts.items():
+        family.add_metric([reason], count)
+    return family

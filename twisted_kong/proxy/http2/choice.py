@@ -16,7 +16,7 @@ from twisted_kong.proxy.http2.server import Http2Connection
 from twisted_kong.proxy.wire import Wire
 
 if TYPE_CHECKING:
-    from twisted_kong.proxy.server import ProxyListener
+    from twisted_kong.proxy.listeners import ProxyListener
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
@@ -62,6 +62,7 @@ class Undecided(Wire):
         self.transport.loseConnection()
 
     def timed_out(self) -> None:
+        self._listener.core.refusals.cut_off("head_timeout")
         self.transport.loseConnection()
 
     def connectionLost(self, reason: Failure | None = None) -> None:

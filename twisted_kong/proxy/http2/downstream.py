@@ -228,7 +228,13 @@ class ServerStream(Stream):
 
     def timed_out(self) -> None:
         """What it was that did not happen follows from what the stream is doing."""
+        connection = self.connection
         if self.congested:
+            if connection.congested:
+                self.arm(connection.patience.send)  # nobody's stream moves, and the connection has its own deadline
+                return
+            connection.core.refusals.cut_off("send_timeout")
             self.fail(ErrorCodes.CANCEL, blamed=False)
         elif self._exchange is not None and not self._complete:
-            self._exchange.refuse(RequestTimedOut(f"nothing of the body came for {self.connection.patience.body} s"))
+            connection.core.refusals.cut_off("body_timeout")
+            self._exchange.refuse(RequestTimedOut(f"nothing of the body came for {connection.patience.body} s"))

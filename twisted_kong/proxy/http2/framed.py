@@ -179,6 +179,7 @@ class FramedConnection(Wire):
         if data:
             if self.congested:
                 self._waiting += len(data)
+                self._left += len(data)
                 if self._waiting > BACKLOG:
                     self.pause()
             self.send(data)

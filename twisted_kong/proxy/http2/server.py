@@ -32,7 +32,7 @@ from twisted_kong.proxy.patience import BEGINNING, LINGER
 from twisted_kong.proxy.recording import Unreadable
 
 if TYPE_CHECKING:
-    from twisted_kong.proxy.server import ProxyListener
+    from twisted_kong.proxy.listeners import ProxyListener
 
 log = Logger()
 
@@ -149,7 +149,7 @@ class Http2Connection(FramedConnection):
     def abandoned(self) -> None:
         """A request has made work for nothing."""
         if not self._abandoned.spend(1, self.core.seconds()):
-            self._calm_down("requests that are taken back or fail")
+            self._calm_down("http2_requests", "requests that are taken back or fail")
 
     def was_read(self) -> None:
         scanner = self._scanner
@@ -157,7 +157,7 @@ class Http2Connection(FramedConnection):
         if idle:
             scanner.idle = scanner.updates = 0
             if not self._idle_frames.spend(idle, self.core.seconds()):
-                self._calm_down("frames that carry nothing")
+                self._calm_down("http2_frames", "frames that carry nothing")
 
     def useful(self) -> None:
         """A frame of an answer has gone."""
@@ -167,9 +167,10 @@ class Http2Connection(FramedConnection):
         """An answer is complete."""
         self._abandoned.earn(1)
 
-    def _calm_down(self, what: str) -> None:
+    def _calm_down(self, reason: str, what: str) -> None:
         if self._broken:
             return
+        self.core.refusals.cut_off(reason)
         log.warn("{address} is cut off: too many {what}", address=self.client.known, what=what)
         self.say_goodbye(self._last, ErrorCodes.ENHANCE_YOUR_CALM)
         self.break_off(f"too many {what}")
@@ -250,14 +251,20 @@ class Http2Connection(FramedConnection):
             self.stream_gone()
 
     def timed_out(self) -> None:
+        cut_off = self.core.refusals.cut_off
         if self.congested:
-            self.abort()
+            if self.has_progressed():
+                self.arm(self.patience.send)
+            else:
+                cut_off("send_timeout")
+                self.abort()
         elif self._broken:
             self.close()  # what the system has not sent yet it goes on sending
         elif self._last:
             self._leave()
             self.stream_gone()
         else:
+            cut_off("head_timeout")
             self._leave()
             self._close_gently()  # not one request within the time for a head
 
