@@ -260,6 +260,7 @@ def test_any_value_is_parsed_or_malformed(name: str, text: str) -> None:
             (Listener("a.test", 1, proxy_protocol=True),),
         ),
         ("a:1,b:2", (Listener("a", 1), Listener("b", 2))),
+        ("a:1 max_connections=5 backlog=6", (Listener("a", 1, backlog=6, max_connections=5),)),
         ("tcp:8000", (Listener("", 0, endpoint="tcp:8000"),)),
         ("tcp:8000:interface=127.0.0.1", (Listener("", 0, endpoint="tcp:8000:interface=127.0.0.1"),)),
         ("onion:80:hiddenServiceDir=/x", (Listener("", 0, endpoint="onion:80:hiddenServiceDir=/x"),)),
@@ -282,7 +283,7 @@ def test_listeners(text: str, found: tuple[Listener, ...]) -> None:
     "text",
     [
         *("", "x", "8000", ":8000", "a:", "a:70000", "a:80b", "256.0.0.1:80", "[1.2.3.4]:80", "::1:80", "-a:1", "a_:1"),
-        *("a:1,", "a:1 b", "a:1 backlog=x", "a:1 ipv6only=yes", "off, a:1"),
+        *("a:1,", "a:1 b", "a:1 backlog=x", "a:1 max_connections=", "a:1 ipv6only=yes", "off, a:1"),
     ],
 )
 def test_no_listener(text: str) -> None:
@@ -306,6 +307,7 @@ addresses = st.builds(
     st.booleans(),
     st.booleans(),
     st.integers(0, 10**9 - 1),
+    max_connections=st.integers(0, 10**9 - 1),
 )
 endpoints = st.from_regex(r"(unix|tcp|systemd):[a-z0-9/=:,]{0,12}[a-z0-9]", fullmatch=True).map(
     lambda text: Listener("", 0, endpoint=text)
@@ -405,6 +407,8 @@ def test_times(text: str, found: float) -> None:
         ("error_default_type", "image/png"),
         ("router_flavor", "expressions"),
         ("real_ip_header", "X Y"),
+        ("nginx_events_worker_connections", "0"),
+        ("nginx_events_worker_connections", "many"),
         ("port_maps", "80"),
         ("port_maps", "0:80"),
         ("dns_resolver", "ns.test"),

@@ -85,7 +85,7 @@ class Serving:
         :raise StartupError: that is not possible where the settings say.
         """
         for listener, door in zip(self._settings.proxy_listen, self.make_doors(), strict=True):
-            self.ports.append(listen(self._reactor, listener, door.factory, "proxy_listen"))
+            self.ports.append(door.guard(listen(self._reactor, listener, door.factory, "proxy_listen")))
 
     def make_doors(self) -> list[Door]:
         """A door for each entry of ``proxy_listen``."""

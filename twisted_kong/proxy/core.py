@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted_kong.errors import BodyTooLarge, Http2Required, HttpsRequired, Nobody, NoRoute, ProxyError, Unauthorized
 from twisted_kong.model.entities import Consumer, Plugin
 from twisted_kong.proxy import answers, grpc, keyauth
+from twisted_kong.proxy.admission import Admission, most_connections
 from twisted_kong.proxy.forwarding import Client, ResponseTokens, Trust, came_by_https
 from twisted_kong.proxy.headers import RequestHead, RequestParser, ResponseParser
 from twisted_kong.proxy.http2.framed import Shared
@@ -81,6 +82,10 @@ class ProxyCore:
             settings.trusted_ips.unix,
             settings.real_ip_header.lower().encode(),
             settings.real_ip_recursive,
+        )
+        most = settings.nginx_events_worker_connections
+        self.admission = Admission(
+            most_connections() if most is None else most, settings.max_connections_per_client, self.trust, self.refusals
         )
         self._body_limit = settings.nginx_http_client_max_body_size
         self.body_memory = settings.nginx_http_client_body_buffer_size

@@ -6,6 +6,7 @@ Whoever comes after has the connection to itself, and costs nothing more for it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
@@ -25,11 +26,13 @@ def introduced(transport: Any) -> str | None:
 
 
 def peer_address(transport: Any) -> str:
-    """The address at the other end of ``transport``, empty for a UNIX socket.
+    """The address at the other end of ``transport``, empty for a UNIX socket."""
+    return address_of(transport.getPeer())
 
-    An IPv4 client of a socket for both families has its IPv4 address.
-    """
-    address: str = getattr(transport.getPeer(), "host", "")
+
+def address_of(peer: IAddress | None) -> str:
+    """The address of ``peer``; that of an IPv4 client of a socket for both families is its IPv4 address."""
+    address: str = getattr(peer, "host", "")
     return address[7:] if address.startswith("::ffff:") and "." in address else address
 
 
@@ -60,6 +63,9 @@ class Introduced(Wire):
         transport = self.transport
         if told.source is not None:
             transport.introduced_source = told.source[0]
+            if not self._listener.admits(transport, peer_address(transport), told.source[0]):
+                self.abort()
+                return
         protocol: IProtocol | None = self._listener.above.buildProtocol(transport.getPeer())
         if protocol is None:
             self.abort()
@@ -85,15 +91,24 @@ class Introduced(Wire):
 
 class IntroducedListener(ServerFactory):
     """Reads the headers of one listener's connections, within ``patience`` seconds each; ``above`` makes what is
-    behind. ``waiting`` are those whose header is to come."""
+    behind. ``admits`` is asked whether on a transport its peer's may introduce an address; ``waiting`` are those whose
+    header is to come."""
 
     noisy = False
 
-    def __init__(self, above: IProtocolFactory, deadlines: Deadlines, patience: float, refusals: Refusals) -> None:
+    def __init__(
+        self,
+        above: IProtocolFactory,
+        deadlines: Deadlines,
+        patience: float,
+        refusals: Refusals,
+        admits: Callable[[object, str, str], bool],
+    ) -> None:
         self.above = above
         self.deadlines = deadlines
         self.patience = patience
         self.refusals = refusals
+        self.admits = admits
         self.waiting: set[Introduced] = set()
 
     def logPrefix(self) -> str:

@@ -3,10 +3,11 @@ that the PROXY protocol."""
 
 from __future__ import annotations
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.internet.protocol import ServerFactory
 
 from twisted_kong.errors import RequestRefused
+from twisted_kong.proxy.admission import guard
 from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.forwarding import Client
 from twisted_kong.proxy.http2.choice import Undecided
@@ -83,6 +84,7 @@ class Door:
     def __init__(self, core: ProxyCore, settings: Settings, listener: Listener, names: ServerNames | None) -> None:
         self.proxy = ProxyListener(core, settings, b"https" if is_secure(listener) else b"http", http2=listener.http2)
         self.factory: ServerFactory = self.proxy
+        self._most = listener.max_connections
         self._secure: SecureListener | None = None
         self._introduced: IntroducedListener | None = None
         if listener.ssl:
@@ -94,11 +96,19 @@ class Door:
                 settings.nginx_http_client_header_timeout,
                 core.refusals,
                 lambda: plain_answer(core),
+                settings.max_tls_handshakes,
                 (b"h2", b"http/1.1") if listener.http2 else (b"http/1.1",),
             )
         if listener.proxy_protocol:
             patience = settings.nginx_http_client_header_timeout
-            self.factory = self._introduced = IntroducedListener(self.factory, core.deadlines, patience, core.refusals)
+            self.factory = self._introduced = IntroducedListener(
+                self.factory, core.deadlines, patience, core.refusals, core.admission.introduced
+            )
+
+    def guard(self, port: IListeningPort) -> IListeningPort:
+        """``port``, which this door listens at, with its connections counted."""
+        guard(port, self.proxy.core.admission, self._most, self.proxy.core.reactor)
+        return port
 
     def close_idle(self) -> None:
         """Whoever has no request under way is let go of, and so is whoever has not come as far as that."""

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twisted_kong import tls
+from twisted_kong.proxy.introduced import address_of
 from twisted_kong.proxy.refusing import Refusals
 from twisted_kong.proxy.server_names import ServerNames
 from twisted_kong.proxy.tls_layer import Layer
@@ -78,7 +79,8 @@ class ServerLayer(Layer):
 class SecureListener(ServerFactory):
     """Makes the TLS layers of one listener. ``above`` makes what is above them, ``protocols`` are those ALPN offers,
     ``plain_answer`` is what somebody is told in the clear who speaks in the clear; ``shaking`` are those who have not
-    done with the handshake, for which they have ``patience`` seconds."""
+    done with the handshake, for which they have ``patience`` seconds. There may be ``most`` of them, 0 for any number;
+    whoever is one too many is closed at once."""
 
     noisy = False
 
@@ -90,6 +92,7 @@ class SecureListener(ServerFactory):
         patience: float,
         refusals: Refusals,
         plain_answer: Callable[[], bytes],
+        most: int = 0,
         protocols: tuple[bytes, ...] = (b"http/1.1",),
     ) -> None:
         self.above = above
@@ -98,10 +101,14 @@ class SecureListener(ServerFactory):
         self.refusals = refusals
         self.plain_answer = plain_answer
         self.protocols = protocols
+        self.most = most
         self.shaking: set[ServerLayer] = set()
         self._names = names
 
-    def buildProtocol(self, addr: IAddress | None) -> ServerLayer:
+    def buildProtocol(self, addr: IAddress | None) -> ServerLayer | None:
+        if 0 < self.most <= len(self.shaking):
+            self.refusals.connection("tls_handshakes", address_of(addr), f"{self.most} TLS handshakes are under way")
+            return None
         return ServerLayer(self._names.connection(), self)
 
     def abort(self) -> None:

@@ -269,6 +269,24 @@ class Settings:
         "4 8k",
         "Number and size of buffers for a request's head: no line exceeds one, no head all of them.",
     )
+    nginx_events_worker_connections: int | None = setting(
+        values.automatic,
+        "auto",
+        "Connections of clients at a time in one process, of all its listeners; whoever is one too many is closed at "
+        "once. `auto`: 16384, or half the descriptors there are if that is less, since a request takes two.",
+    )
+    max_connections_per_client: int = setting(
+        values.integer,
+        "0",
+        "Connections at a time of one IPv4 address or one /64 of IPv6, whoever is one too many is closed at once; 0 "
+        "for any number. Peers in `trusted_ips` are not counted, whom their PROXY headers name is. Ours, not Kong's.",
+    )
+    max_tls_handshakes: int = setting(
+        values.integer,
+        "0",
+        "TLS handshakes at a time on one listener, whoever is one too many is closed at once; 0 for any number. Ours, "
+        "not Kong's.",
+    )
     max_header_fields: int = setting(
         values.integer, "1000", "Fields of a request's head; above that the answer is 431. Ours, not Kong's."
     )

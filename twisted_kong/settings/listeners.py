@@ -21,7 +21,7 @@ _EXPECTED = "addr:port with flags, an endpoint such as unix:/run/kong.sock, or o
 _FLAGS = ("ssl", "http2", "proxy_protocol", "reuseport")
 # Flags that tune the socket beyond what we can pass on; they change nothing a client could tell.
 _WITHOUT_EFFECT = re.compile(r"deferred|bind|ipv6only=(on|off)|so_keepalive=(on|off|[0-9smh]*:[0-9smh]*:[0-9]*)")
-_BACKLOG = re.compile(r"backlog=([0-9]{1,9})")
+_NUMBERS = re.compile(r"(backlog|max_connections)=([0-9]{1,9})")
 _ADDRESS = re.compile(
     r"(\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)):(?P<port>[0-9]{1,5})"
 )
@@ -33,8 +33,8 @@ _ENDPOINT = re.compile(r"(haproxy|ssl|stdio|systemd|tcp6?|tls|unix):.*|[a-z][a-z
 class Listener:
     """One place to listen on: ``host`` (IPv6 without brackets) and ``port``, or else a Twisted ``endpoint``.
 
-    Port 0 is any free one. With ``endpoint``, ``host`` is empty and ``port`` 0, and the endpoint says it all.
-    ``str()`` gives the text back in its shortest form.
+    Port 0 is any free one, ``max_connections`` 0 any number. With ``endpoint``, ``host`` is empty and ``port`` 0, and
+    the endpoint says it all. ``str()`` gives the text back in its shortest form.
     """
 
     host: str
@@ -45,6 +45,7 @@ class Listener:
     reuseport: bool = False
     backlog: int = DEFAULT_BACKLOG
     endpoint: str | None = None
+    max_connections: int = 0
 
     def __str__(self) -> str:
         if self.endpoint is not None:
@@ -53,6 +54,8 @@ class Listener:
         words = [f"{host}:{self.port}", *(flag for flag in _FLAGS if getattr(self, flag))]
         if self.backlog != DEFAULT_BACKLOG:
             words.append(f"backlog={self.backlog}")
+        if self.max_connections:
+            words.append(f"max_connections={self.max_connections}")
         return " ".join(words)
 
 
@@ -65,12 +68,12 @@ def listeners(text: str) -> tuple[Listener, ...]:
 
 def served_listeners(text: str) -> tuple[Listener, ...]:
     """`listeners` of the Status API, to which nobody is introduced."""
-    return _served(text, "proxy_protocol")
+    return _served(text, "proxy_protocol", "max_connections")
 
 
 def served_admin_listeners(text: str) -> tuple[Listener, ...]:
     """The same for the Admin API, which speaks HTTP/1.1 alone."""
-    return _served(text, "http2", "proxy_protocol")
+    return _served(text, "http2", "proxy_protocol", "max_connections")
 
 
 def _served(text: str, *refused: str) -> tuple[Listener, ...]:
@@ -104,14 +107,15 @@ def _listener(text: str) -> Listener:
         return Listener("", 0, endpoint=text)
     address, *words = text.split() or [""]
     host, port = _address(address, text)
-    backlog = DEFAULT_BACKLOG
+    numbers = {"backlog": DEFAULT_BACKLOG, "max_connections": 0}
     for word in words:
-        if match := _BACKLOG.fullmatch(word):
-            backlog = int(match[1])
+        if match := _NUMBERS.fullmatch(word):
+            numbers[match[1]] = int(match[2])
         elif word not in _FLAGS and not _WITHOUT_EFFECT.fullmatch(word):
             raise MalformedError(_EXPECTED, text, f"{shown(word)} is no flag of a listener")
     ssl, http2, proxy_protocol, reuseport = (flag in words for flag in _FLAGS)
-    return Listener(host, port, ssl, http2, proxy_protocol, reuseport, backlog)
+    backlog, most = numbers["backlog"], numbers["max_connections"]
+    return Listener(host, port, ssl, http2, proxy_protocol, reuseport, backlog, max_connections=most)
 
 
 def _address(text: str, entry: str) -> tuple[str, int]:

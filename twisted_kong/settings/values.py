@@ -253,6 +253,19 @@ def _network_or_unix(text: str) -> Network | None:
 # -- nginx's ---------------------------------------------------------------------------------------------------
 
 
+def automatic(text: str) -> int | None:
+    """A whole number above 0; None for ``auto``."""
+    if text == "auto":
+        return None
+    try:
+        found = integer(text)
+    except MalformedError:
+        found = 0
+    if not found:
+        raise MalformedError("auto, or a whole number above 0")
+    return found
+
+
 def size(text: str) -> int:
     """Bytes, or with a suffix KiB, MiB, GiB: ``0``, ``8k``, ``10m``, ``1g``."""
     match = _SIZE.fullmatch(text)

@@ -6,7 +6,14 @@ from collections.abc import Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, Metric
 
-CONNECTIONS = ("proxy_protocol", "proxy_protocol_timeout")
+CONNECTIONS = (
+    "worker_connections",
+    "listener_connections",
+    "client_connections",
+    "tls_handshakes",
+    "proxy_protocol",
+    "proxy_protocol_timeout",
+)
 """Why connections are closed before anything is asked on them."""
 CUT_OFF = ("handshake_timeout", "head_timeout", "body_timeout", "send_timeout", "http2_frames", "http2_requests")
 """Why connections, or streams of HTTP/2, are cut off: who on it is too slow, or makes work for nothing."""
