@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from functools import partial
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolFactory
@@ -11,6 +12,7 @@ from zope.interface import implementer
 
 from twisted_kong import tls
 from twisted_kong.proxy.server_names import ServerNames
+from twisted_kong.renewal import Prepared, Renewals
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.selfsigned import own_identity, utc_now
 from twisted_kong.settings import Listener, Settings
@@ -23,23 +25,53 @@ def server_names(gateway: Gateway, settings: Settings) -> ServerNames | None:
     """
     if not any(listener.ssl for listener in settings.proxy_listen):
         return None
+    return ServerNames(gateway, tls.server_terms(settings), _shown(settings))
+
+
+def prepared(names: ServerNames, settings: Settings) -> Prepared:
+    """What ``names`` become under other settings.
+
+    :raise StartupError: the settings' certificates cannot be used.
+    """
+    return Prepared(names.prepare(tls.server_terms(settings), _shown(settings)))
+
+
+def _shown(settings: Settings) -> tuple[tls.Identity, ...]:
     own = tls.identities(settings.ssl_cert, settings.ssl_cert_key, "ssl_cert")
-    if not own:
-        own = (own_identity(settings.prefix / "ssl", "kong-default", utc_now()),)
-    return ServerNames(gateway, tls.server_terms(settings), own)
+    return own or (own_identity(settings.prefix / "ssl", "kong-default", utc_now()),)
 
 
-def over_tls(site: IProtocolFactory, listeners: Collection[Listener], settings: Settings) -> IProtocolFactory:
+def over_tls(
+    site: IProtocolFactory, listeners: Collection[Listener], settings: Settings, renewals: Renewals
+) -> IProtocolFactory:
     """The Admin or the Status API for those of its ``listeners`` that speak TLS; itself where none does.
+
+    With other settings of ``renewals`` it shows their certificate.
 
     :raise StartupError: the certificate of the settings cannot be used.
     """
     if not any(listener.ssl for listener in listeners):
         return site
+    return _over(_admin_context, site, settings, renewals)
+
+
+def _admin_context(settings: Settings) -> SSL.Context:
     own = tls.identities(settings.admin_ssl_cert, settings.admin_ssl_cert_key, "admin_ssl_cert")
     if not own:
         own = (own_identity(settings.prefix / "ssl", "admin-kong-default", utc_now()),)
-    creator = ServerConnections(tls.server_context(tls.server_terms(settings), own))
+    return tls.server_context(tls.server_terms(settings), own)
+
+
+def _over(
+    make: Callable[[Settings], SSL.Context], site: IProtocolFactory, settings: Settings, renewals: Renewals
+) -> IProtocolFactory:
+    """``site`` behind contexts that are made of settings: of these, and then of those of ``renewals``."""
+    creator = ServerConnections(make(settings))
+
+    def prepare(settings: Settings) -> Prepared:
+        return Prepared(partial(creator.renew, make(settings)))
+
+    renewals.add(prepare)
     factory: IProtocolFactory = TLSMemoryBIOFactory(creator, False, site)
     return factory
 
@@ -49,6 +81,10 @@ class ServerConnections:
     """Connections of one context, as Twisted wants them."""
 
     def __init__(self, context: SSL.Context) -> None:
+        self._context = context
+
+    def renew(self, context: SSL.Context) -> None:
+        """This is the context from the next connection on."""
         self._context = context
 
     def serverConnectionForTLS(self, tlsProtocol: object) -> SSL.Connection:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -30,6 +31,7 @@ from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import EMPTY
 from twisted_kong.prefix import node_id
 from twisted_kong.registry import Registry
+from twisted_kong.renewal import Prepared, Renewals
 from twisted_kong.runtime.checkers import guarded_checkers
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
@@ -71,6 +73,9 @@ class Control:
             at_once(Deferred.fromCoroutine(load_declared(self.loader, settings)))
         checkers = guarded_checkers(registry.checkers, guards)
         tls = ProbeTls(store.snapshot, client_defaults(settings))
+        self.renewals = Renewals()
+        self.renewals.add(lambda settings: Prepared(partial(tls.renew, client_defaults(settings))))
+        self.renewals.follow(self._renew)
         self.monitor = Monitor(reactor, Random(), checkers, self.names, tls)
         fallback = registry.fallback(settings.algorithm_fallback)
         self.gateway = Gateway(registry.algorithms, settings.router_flavor, self.names, guards, fallback, self.monitor)
@@ -119,12 +124,13 @@ class Control:
         :raise StartupError: that is not possible where the settings say.
         """
         reactor, settings = self._reactor, self._settings
-        secured = over_tls(self._admin, settings.admin_listen, settings)
+        secured = over_tls(self._admin, settings.admin_listen, settings, self.renewals)
         for listener in settings.admin_listen:
             self.ports.append(listen(reactor, listener, secured if listener.ssl else self._admin, "admin_listen"))
         if settings.status_listen:
             status = make_status_site(self._node, reactor)
-            secured = over_tls(status, settings.status_listen, settings)
+            self.renewals.follow(status.renew_headers)
+            secured = over_tls(status, settings.status_listen, settings, self.renewals)
             for listener in settings.status_listen:
                 port = listen(reactor, listener, secured if listener.ssl else status, "status_listen")
                 self._status_ports.append(port)
@@ -145,15 +151,20 @@ class Control:
 
     # -- the configuration -------------------------------------------------------------------------------------
 
-    async def reload(self) -> None:
-        """Read the configuration anew.
+    def _renew(self, settings: Settings) -> None:
+        self._settings = settings
+        self._admin.renew(settings)
+        self._node.renew(settings)
+
+    async def reload(self, settings: Settings) -> None:
+        """Read the configuration anew, from where these settings say.
 
         :raise StartupError: it cannot be read; the one there is stays in force.
         """
         if self.loader is None:
             await self.store.apply(Change())  # the store notices what others wrote
         else:
-            await load_declared(self.loader, self._settings)
+            await load_declared(self.loader, settings)
 
     def aside(self, work: Callable[[], T]) -> Deferred[T]:
         """``work`` in a thread, or before the reactor runs at once: nobody waits yet."""

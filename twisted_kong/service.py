@@ -3,7 +3,7 @@
 Start: settings, components, store, configuration in force, then the listeners, the proxy's before the Admin API's, so
 that whoever can ask the Admin API finds the rest at work. All of it happens before the reactor runs; whatever is
 wrong ends the process with one line. Stop: no new connections, requests under way are answered, then the store
-is closed. At SIGHUP the configuration is read anew, from the declarative file or from the database.
+is closed. At SIGHUP settings and configuration are read anew, the latter from the declarative file or the database.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ import select
 import shlex
 import signal
 import sys
+from collections.abc import Callable
+from contextlib import chdir
 from types import FrameType
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, DeferredLock, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python import usage
@@ -27,8 +29,10 @@ from twisted_kong.control import Control
 from twisted_kong.errors import StartupError
 from twisted_kong.prefix import PrefixLock, make_prefix
 from twisted_kong.registry import Registry
+from twisted_kong.renewal import Renewals
 from twisted_kong.serving import Serving
 from twisted_kong.settings import Settings, load
+from twisted_kong.settings.renewable import renewed
 from twisted_kong.systemd import Supervisor
 from twisted_kong.tasks import detach
 from twisted_kong.telemetry.levels import Threshold
@@ -80,8 +84,17 @@ class Options(usage.Options):
         for option in ("prefix", "proxy-listen", "admin-listen", "database"):
             if self[option] is not None:
                 self.given[option.replace("-", "_")] = self[option]
+        self._where = os.getcwd()
         with one_line():
-            self.settings = load(self["conf"], os.environ, self.given, self.given_by_set)
+            self.settings = self.read()
+
+    def read(self) -> Settings:
+        """The settings, read now: from the same file, environment and options, wherever we have gone meanwhile.
+
+        :raise StartupError: something is wrong with them.
+        """
+        with chdir(self._where):
+            return load(self["conf"], os.environ, self.given, self.given_by_set)
 
 
 class one_line:  # noqa: N801  # reads as what it does
@@ -97,7 +110,7 @@ class one_line:  # noqa: N801  # reads as what it does
 
 def makeService(options: Options) -> Service:
     """The service of ``options``, for twistd."""
-    return GatewayService(the_reactor(), options.settings)
+    return GatewayService(the_reactor(), options.settings, read=options.read)
 
 
 def the_reactor() -> Any:
@@ -116,9 +129,19 @@ class GatewayService(Service):
 
     name = "kong-gateway"
 
-    def __init__(self, reactor: Any, settings: Settings, registry: Registry | None = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        registry: Registry | None = None,
+        read: Callable[[], Settings] | None = None,
+    ) -> None:
+        """``read`` reads the settings anew; without it they stay as they are."""
         self._reactor = reactor
         self._settings = settings
+        self._read = read or (lambda: settings)
+        self._reloading = DeferredLock()
+        self._renewals = Renewals()
         self._registry = registry
         self._lock: PrefixLock | None = None
         self._threshold: Threshold | None = None
@@ -150,6 +173,8 @@ class GatewayService(Service):
         self.control = control = Control(reactor, settings, registry)
         self.serving = Serving(reactor, settings, control.gateway, control.names)
         control.tell_of(self.serving, lambda: self._unready)
+        for each in (self.serving.prepare, control.renewals.prepare):
+            self._renewals.add(each)
         self._before = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
         signal.signal(signal.SIGUSR1, self._rotated)
         signal.signal(signal.SIGQUIT, self._quit)
@@ -180,18 +205,32 @@ class GatewayService(Service):
         self._reactor.callFromThread(self._reactor.stop)
 
     async def _reload(self) -> None:
-        """Read the configuration anew. What cannot be read leaves the one there is in force."""
+        """Read settings and configuration anew. What cannot be read leaves everything as it is."""
         if not self.running:
             return
         self._supervisor.reloading()
         try:
-            await self.control.reload()
+            await self._reloading.run(lambda: Deferred.fromCoroutine(self._renew()))
         except StartupError as error:
             log.error("the configuration stays as it is: {error}", error=error)
-        else:
-            log.info("read the configuration anew")
         finally:
             self._supervisor.ready()  # as before, if nothing came of it
+
+    async def _renew(self) -> None:
+        settings, left = renewed(self._settings, self._read())
+        prepared = self._renewals.prepare(settings)
+        try:
+            await self.control.reload(settings)
+        except BaseException:
+            prepared.abandon()
+            raise
+        prepared.commit()
+        self._settings = settings
+        assert self._threshold is not None
+        self._threshold.set(settings.log_level)
+        log.info("read the configuration anew")
+        if left:
+            log.warn("settings that have changed and need a restart: {names}", names=", ".join(left))
 
     def stopService(self) -> Deferred[None]:
         """Stop everything; fires when it has stopped."""

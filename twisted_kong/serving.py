@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import Any, Protocol
 
@@ -15,12 +16,13 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
 
-from twisted_kong.certified import server_names
+from twisted_kong.certified import prepared, server_names
 from twisted_kong.errors import StartupError
 from twisted_kong.listening import listen
 from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.listeners import Door
 from twisted_kong.proxy.recording import Recorder
+from twisted_kong.renewal import Prepared, Renewals, nothing
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Settings
@@ -55,6 +57,12 @@ class IServing(Protocol):
     def rotate(self) -> None:
         """Somebody has moved the access log away."""
 
+    def prepare(self, settings: Settings) -> Prepared:
+        """Get ready for other settings.
+
+        :raise StartupError: something that they name cannot be used.
+        """
+
     async def stop_listening(self) -> None:
         """Take no new connections."""
 
@@ -78,6 +86,9 @@ class Serving:
         self.core = ProxyCore(reactor, settings, gateway, names, Random(), Recorder(self.traffic, self._access_log))
         self.doors: list[Door] = []
         self.ports: list[IListeningPort] = []
+        self._renewals = Renewals()
+        self._renewals.add(self.core.prepare)
+        self._renewals.add(self._prepare_log)
 
     def listen(self) -> None:
         """Let clients in.
@@ -90,8 +101,29 @@ class Serving:
     def make_doors(self) -> list[Door]:
         """A door for each entry of ``proxy_listen``."""
         shown = server_names(self._gateway, self._settings)
+        if shown is not None:
+            self._renewals.add(partial(prepared, shown))
         self.doors = [Door(self.core, self._settings, listener, shown) for listener in self._settings.proxy_listen]
+        for door in self.doors:
+            self._renewals.follow(door.renew)
         return self.doors
+
+    def prepare(self, settings: Settings) -> Prepared:
+        return self._renewals.prepare(settings)
+
+    def _prepare_log(self, settings: Settings) -> Prepared:
+        """Another access log, where it is to be another."""
+        if settings.proxy_access_log == self._settings.proxy_access_log:
+            return Prepared(partial(self._renew, settings, self._access_log))
+        log = open_access_log(settings, self._reactor)
+        return Prepared(partial(self._renew, settings, log), log.close if log else nothing)
+
+    def _renew(self, settings: Settings, log: AccessLog | None) -> None:
+        self._settings = settings
+        old, self._access_log = self._access_log, log
+        self.core.recorder.access_log = log
+        if old is not None and old is not log:
+            old.close()
 
     def counted(self) -> Counted:
         return Counted(

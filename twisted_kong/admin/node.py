@@ -42,7 +42,7 @@ async def _always() -> bool:
     return True
 
 
-@dataclass(frozen=True)
+@dataclass
 class Node:
     """What ``/`` and ``/status`` are told by whoever runs the gateway.
 
@@ -63,11 +63,16 @@ class Node:
     names: Names | None = None
     reachable: Callable[[], Awaitable[bool]] = _always
 
+    def renew(self, settings: Settings) -> None:
+        """These are in force from now on."""
+        self.settings = settings
+
 
 class Root(Endpoint):
     """``/``: name, version, settings, plugins."""
 
     def __init__(self, node: Node, configuration: Configuration, reactor: IReactorTime) -> None:
+        self._node = node
         self._configuration = configuration
         self._reactor = reactor
         self._fixed = {
@@ -78,7 +83,6 @@ class Root(Endpoint):
             "node_id": node.id,
             "lua_version": f"python {platform.python_version()}",
             "pids": {"master": os.getpid(), "workers": [os.getpid()]},
-            "configuration": describe(node.settings),
         }
 
     async def get(self, call: Call) -> Answer:
@@ -86,7 +90,8 @@ class Root(Endpoint):
         at_work = self._configuration.view().snapshot.all(Plugin.collection).values()
         names = sorted({cast(Plugin, plugin).name for plugin in at_work})
         plugins = {"available_on_server": AVAILABLE, "enabled_in_cluster": names}
-        return Answer(200, {**self._fixed, "plugins": plugins, "timers": timers})
+        told = {"configuration": describe(self._node.settings), "plugins": plugins, "timers": timers}
+        return Answer(200, {**self._fixed, **told})
 
 
 class Status(Endpoint):

@@ -20,6 +20,7 @@ from twisted.web.server import Request, Site
 from twisted_kong import VERSION
 from twisted_kong.admin import codec
 from twisted_kong.admin.answers import Answer, Refused
+from twisted_kong.settings import Settings
 
 SERVER = f"kong/{VERSION}"
 JSON = "application/json; charset=utf-8"
@@ -129,6 +130,11 @@ class AdminRequest(Request):
         return asking if asking is not None and asking in named else named[0]
 
 
+def largest_body(settings: Settings) -> float:
+    """Bytes of a body that is read at most."""
+    return settings.nginx_admin_client_max_body_size or float("inf")
+
+
 class AdminSite(Site):
     """A site of requests that are `AdminRequest`.
 
@@ -157,6 +163,16 @@ class AdminSite(Site):
         """The connections there ever were."""
         self.requests = 0
         """The requests there ever were, with those under way."""
+
+    def renew(self, settings: Settings) -> None:
+        """These are the settings for requests that come from now on."""
+        self.max_body = largest_body(settings)
+        self.origins = settings.admin_gui_url
+        self.renew_headers(settings)
+
+    def renew_headers(self, settings: Settings) -> None:
+        """The same where there is nothing to send, and for nobody's page to read."""
+        self.headers = settings.headers
 
     def buildProtocol(self, addr: Any) -> Any:
         self.accepted += 1

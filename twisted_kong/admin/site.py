@@ -14,7 +14,7 @@ from twisted_kong.admin.health import Balancers
 from twisted_kong.admin.metrics import Metrics
 from twisted_kong.admin.node import Cluster, Components, Endpoints, Node, Ready, Robots, Root, Status
 from twisted_kong.admin.openapi import OpenApi
-from twisted_kong.admin.request import AdminSite
+from twisted_kong.admin.request import AdminSite, largest_body
 from twisted_kong.admin.tree import Endpoint, make_tree
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model.entities import Route, Service, Upstream
@@ -45,7 +45,7 @@ def make_admin_site(
     table = endpoints(configuration, node, balancers, loader, reactor)
     return AdminSite(
         make_tree({path: ReadOnly(endpoint) for path, endpoint in table.items()} if loader else table),
-        max_body=settings.nginx_admin_client_max_body_size or float("inf"),
+        max_body=largest_body(settings),
         headers=settings.headers,
         origins=settings.admin_gui_url,
         reactor=reactor,

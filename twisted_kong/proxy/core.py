@@ -20,6 +20,7 @@ from twisted_kong.proxy.outgoing import Outgoing
 from twisted_kong.proxy.pool import Pool
 from twisted_kong.proxy.recording import Recorder
 from twisted_kong.proxy.refusing import Refusals
+from twisted_kong.renewal import Prepared
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Settings
@@ -75,6 +76,15 @@ class ProxyCore:
             idle=settings.upstream_keepalive_idle_timeout or None,
         )
         self.outgoing = Outgoing(gateway, client_defaults(settings))
+        self._follow(settings)
+        self._random_bits = random.getrandbits
+        self._ids: list[bytes] = []
+        self._second, self._date = -1, b""
+        self.exchanges = 0
+        self.requests = 0
+
+    def _follow(self, settings: Settings) -> None:
+        """What is looked up for every connection or request."""
         self.tokens = ResponseTokens(settings.headers)
         self.tell_request_id = bool(settings.headers_upstream)
         self.trust = Trust(
@@ -92,11 +102,26 @@ class ProxyCore:
         self.debug_allowed = settings.allow_debug_header
         self._tell_reason = settings.gateway_reason_header
         self._error_type = settings.error_default_type.encode()
-        self._random_bits = random.getrandbits
-        self._ids: list[bytes] = []
-        self._second, self._date = -1, b""
-        self.exchanges = 0
-        self.requests = 0
+
+    def prepare(self, settings: Settings) -> Prepared:
+        """Get ready for other settings; those that are not renewable stay.
+
+        :raise StartupError: a certificate or an authority that they name cannot be used.
+        """
+        defaults = client_defaults(settings)
+        bounds = (
+            settings.upstream_keepalive_pool_size,
+            settings.upstream_keepalive_max_requests,
+            settings.upstream_keepalive_idle_timeout or None,
+        )
+
+        def commit() -> None:
+            self._follow(settings)
+            self.pool.limit(*bounds)
+            self.streams.limit(*bounds)
+            self.outgoing.renew(defaults)
+
+        return Prepared(commit)
 
     def new_request_id(self) -> bytes:
         """32 hexadecimal digits nobody else has."""

@@ -37,7 +37,7 @@ class ProxyListener(ServerFactory):
         self.draining = False
         self.accepted = 0
         self.connections: set[ServerConnection | Http2Connection | Undecided] = set()
-        self._port_maps = settings.port_maps
+        self.port_maps = settings.port_maps
         self._scheme = scheme
 
     def buildProtocol(self, addr: IAddress | None) -> ServerConnection | Undecided:
@@ -51,7 +51,7 @@ class ProxyListener(ServerFactory):
         here = getattr(transport.getHost(), "port", 443 if self._scheme == b"https" else 80)
         http2 = isinstance(connection, Http2Connection)
         sni = getattr(transport, "server_name", None)  # of our own TLS
-        port = self._port_maps.get(here, here)
+        port = self.port_maps.get(here, here)
         told = introduced(transport)
         return Client(peer_address(transport), port, self._scheme, self.core.trust, http2=http2, sni=sni, told=told)
 
@@ -109,6 +109,15 @@ class Door:
         """``port``, which this door listens at, with its connections counted."""
         guard(port, self.proxy.core.admission, self._most, self.proxy.core.reactor)
         return port
+
+    def renew(self, settings: Settings) -> None:
+        """What clients that come from now on find."""
+        self.proxy.patience = Patience(settings)
+        self.proxy.port_maps = settings.port_maps
+        if self._secure is not None:
+            self._secure.patience = settings.nginx_http_client_header_timeout
+        if self._introduced is not None:
+            self._introduced.patience = settings.nginx_http_client_header_timeout
 
     def close_idle(self) -> None:
         """Whoever has no request under way is let go of, and so is whoever has not come as far as that."""

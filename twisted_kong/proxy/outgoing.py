@@ -36,6 +36,11 @@ class Outgoing:
         self._contexts: dict[tls.ClientTerms, SSL.Context] = {}
         self._sessions: dict[SecureKey, SSL.Session] = {}
 
+    def renew(self, defaults: tls.ClientTerms) -> None:
+        """These are the terms from now on. Connections there are go on under those they were made under."""
+        self._defaults = defaults
+        self._terms.clear()
+
     def terms(self, service: Service) -> tls.ClientTerms:
         """What connections for ``service`` are made under.
 

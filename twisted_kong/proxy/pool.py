@@ -19,10 +19,14 @@ class Pool:
     """
 
     def __init__(self, size: int, max_requests: int, idle: float | None) -> None:
+        self.limit(size, max_requests, idle)
+        self._waiting: dict[Hashable, dict[UpstreamConnection, None]] = {}
+
+    def limit(self, size: int, max_requests: int, idle: float | None) -> None:
+        """These are the bounds from now on, for whoever comes back."""
         self._size = size
         self._max_requests = max_requests
         self._idle = idle
-        self._waiting: dict[Hashable, dict[UpstreamConnection, None]] = {}
 
     def take(self, key: Hashable) -> UpstreamConnection | None:
         """The connection of ``key`` that came back last: the most likely to be still alive."""

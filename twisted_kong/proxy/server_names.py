@@ -7,7 +7,7 @@ handshake on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from OpenSSL import SSL
@@ -27,11 +27,33 @@ class ServerNames:
     def __init__(self, gateway: Gateway, terms: tls.ServerTerms, identities: Sequence[tls.Identity]) -> None:
         self._gateway = gateway
         self._terms = terms
-        self._default = self._context(identities)
-        self._default.set_tlsext_servername_callback(self._named)
+        self._identities = tuple(identities)
+        self._default = self._first(terms, identities)
         self._snis: Mapping[str, Entity] = {}
         self._certificates: dict[bytes, str] = {}  # ids by name or pattern, in lower case
         self._contexts: dict[str, tuple[Certificate, SSL.Context | None]] = {}
+
+    def prepare(self, terms: tls.ServerTerms, identities: Sequence[tls.Identity]) -> Callable[[], None]:
+        """What makes these count, from the next handshake on.
+
+        :raise tls.Error: OpenSSL cannot use them.
+        """
+        same = (terms, tuple(identities)) == (self._terms, self._identities)  # sessions can go on being resumed
+        default = self._default if same else self._first(terms, identities)
+
+        def commit() -> None:
+            self._terms, self._identities = terms, tuple(identities)
+            if self._default is not default:
+                self._default = default
+                self._contexts.clear()
+
+        return commit
+
+    def _first(self, terms: tls.ServerTerms, identities: Sequence[tls.Identity]) -> SSL.Context:
+        """The context that a handshake begins with."""
+        context = self._context(identities, terms)
+        context.set_tlsext_servername_callback(self._named)
+        return context
 
     def connection(self) -> SSL.Connection:
         """A connection in memory, whose application data shall be its layer: it is told the name, and asked for its
@@ -54,8 +76,8 @@ class ServerNames:
         used = set(self._certificates.values())
         self._contexts = {id: known for id, known in self._contexts.items() if id in used}
 
-    def _context(self, identities: Sequence[tls.Identity]) -> SSL.Context:
-        context = tls.server_context(self._terms, identities)
+    def _context(self, identities: Sequence[tls.Identity], terms: tls.ServerTerms | None = None) -> SSL.Context:
+        context = tls.server_context(terms or self._terms, identities)
         context.set_alpn_select_callback(_choose)
         return context
 

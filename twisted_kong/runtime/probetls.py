@@ -27,6 +27,10 @@ class ProbeTls:
         self._snapshot = snapshot
         self._defaults = defaults
 
+    def renew(self, defaults: tls.ClientTerms) -> None:
+        """This is what the settings say from now on."""
+        self._defaults = defaults
+
     def __call__(
         self, upstream: Upstream, server_name: str, verify: bool, alpn: Sequence[bytes]
     ) -> IOpenSSLClientConnectionCreator:

@@ -54,11 +54,15 @@ class StreamPool:
         self.deadlines = deadlines
         self.heads = ResponseHeads(parser)
         self.head_limit = parser.head_limit
+        self.limit(size, max_requests, idle)
+        self._connections: dict[Hashable, dict[UpstreamFrames, None]] = {}
+        self._dials: dict[Hashable, dict[StreamDial, None]] = {}
+
+    def limit(self, size: int, max_requests: int, idle: float | None) -> None:
+        """These are the bounds from now on."""
         self._size = size
         self._max_requests = max_requests
         self._idle = idle
-        self._connections: dict[Hashable, dict[UpstreamFrames, None]] = {}
-        self._dials: dict[Hashable, dict[StreamDial, None]] = {}
 
     def open(self, key: Hashable, attempt: Attempt, connect: Connect) -> Waiting | None:
         """Get a stream for ``attempt``, which is told at once if there is room, and else what it waits for is answered.
