@@ -10,7 +10,9 @@ from loopback import OK, Lab, Line
 from streams import GET, End, Fields, post
 
 from twisted_kong.proxy.http2.framed import MAX_STREAMS, STREAM_WINDOW
-from twisted_kong.proxy.http2.server import ABANDONED, IDLE_FRAMES
+from twisted_kong.settings import Settings
+
+ABANDONED, IDLE_FRAMES = Settings().max_http2_resets, Settings().max_http2_idle_frames
 
 STREAMED = {"request_buffering": False}
 

@@ -7,10 +7,13 @@ from typing import Any
 import pytest
 import spoken
 import streams
+from hypothesis import given
+from hypothesis import strategies as st
 from loopback import GET, OK, Lab, Line, post
 from secured import SecureLab
 from test_tunnel import opened
 
+from twisted_kong.proxy.patience import Pace
 from twisted_kong.telemetry.refusals import CUT_OFF
 
 TIMES = {
@@ -225,6 +228,76 @@ def test_tunnel_that_is_read_slowly() -> None:
     lab.assert_idle()
 
 
+# -- bodies that are slow --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("http2", [False, True])
+def test_least_rate_of_a_body(http2: bool) -> None:
+    """A body that comes too slowly is a 408 however steadily it comes; one that is fast enough may last."""
+    for size, served in ((50, False), (150, True)):
+        lab = Lab(settings={**TIMES, "client_body_min_rate": "100"}, http2=http2)
+        line = lab.client() if http2 else lab.client(post(length=100 * size))
+        if http2:
+            end = streams.End(line, client=True)
+            end.h2.send_headers(1, streams.post((b"content-length", b"%d" % (100 * size))))
+        for _ in range(100):
+            lab.wait(1)
+            if line.received and not http2:
+                break
+            if http2:
+                end.read()
+                if end.messages:
+                    break
+                end.h2.send_data(1, b"x" * size)
+                end.flush()
+            else:
+                line.send(b"x" * size)
+        if served:
+            if http2:
+                end.h2.end_stream(1)
+                end.flush()
+            lab.origin().send(OK)
+        assert lab.network.seconds() == pytest.approx(100 if served else 40, abs=2)
+        if http2:
+            end.read()
+        status = end.messages[1].status if http2 else spoken.answer(line.received).status
+        assert status == (200 if served else 408)
+        assert cut_off(lab) == ({} if served else {"body_timeout": 1})
+
+
+def test_who_is_not_read_from_is_not_slow() -> None:
+    """While a body is held up by the origin its client has all the time, and no less afterwards."""
+    lab = Lab(settings={**TIMES, "client_body_min_rate": "100"}, route={"request_buffering": False})
+    client = lab.client(post(b"x" * 100, length=300))
+    origin = lab.dials[0].accept(room=10)
+    lab.wait(50)
+    assert not client.reading
+    origin.make_room(None)
+    lab.wait(15)
+    client.send(b"x" * 200)
+    origin.send(OK)
+    assert spoken.answer(client.received).status == 200
+    assert cut_off(lab) == {}
+
+
+@given(st.lists(st.tuples(st.floats(0.0, 5.0), st.integers(0, 2000)), max_size=60), st.integers(1, 500))
+def test_pace(pieces: list[tuple[float, int]], rate: int) -> None:
+    """Whoever keeps the rate is never late; whoever is not late has kept it, but for the time given to begin with."""
+    now, came = 0.0, 0
+    pace = Pace(10.0, rate, now)
+    wait, always = 10.0, True
+    for pause, size in pieces:
+        now += pause
+        if pause > wait:
+            assert not always
+            return
+        came += size
+        always = always and size >= pause * rate
+        wait = pace.wait(size, now)
+        assert wait <= 10.0
+        assert now <= 10.0 + came / rate + 1e-6
+
+
 # -- heads that are large --------------------------------------------------------------------------------------
 
 
@@ -311,3 +384,28 @@ def test_metrics() -> None:
     told = {sample.labels["reason"]: sample.value for sample in families["kong_cut_off_connections"].samples}
     assert told == {**dict.fromkeys(CUT_OFF, 0), "head_timeout": 1}
     assert {"kong_refused_connections", "kong_refused_requests"} < families.keys()
+
+
+# -- what makes work for nothing -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "reason"), [("max_http2_resets", "http2_requests"), ("max_http2_idle_frames", "http2_frames")]
+)
+def test_limits_of_http2_are_settings(limit: str, reason: str) -> None:
+    """How much may be done for nothing over HTTP/2 is a setting; whoever does more is cut off, and counted."""
+    lab = Lab(settings={limit: "20"}, http2=True)
+    line, end = http2(lab)
+    for number in range(25):
+        if limit == "max_http2_resets":
+            end.h2.send_headers(2 * number + 1, streams.GET)
+            end.h2.reset_stream(2 * number + 1)
+        else:
+            end.h2.ping(b"12345678")
+        end.flush()
+        if number == 15:
+            assert cut_off(lab) == {}
+    assert cut_off(lab) == {reason: 1}
+    lab.wait(6)
+    assert line.lost is not None
+    lab.assert_idle()

@@ -17,7 +17,7 @@ from twisted_kong.proxy.exchange import Exchange
 from twisted_kong.proxy.forwarding import Client
 from twisted_kong.proxy.framing import LAST_CHUNK, Body, ChunkedBody, MalformedBody, SizedBody, chunk, last_chunk
 from twisted_kong.proxy.headers import RequestHead, has_bare_line_feed
-from twisted_kong.proxy.patience import BEGINNING, LINGER
+from twisted_kong.proxy.patience import BEGINNING, LINGER, Pace
 from twisted_kong.proxy.recording import Unreadable
 from twisted_kong.proxy.refusing import last_answer
 from twisted_kong.proxy.trailers import passed_on
@@ -53,6 +53,7 @@ class ServerConnection(Wire):
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None
         self._body: Body | None = None  # of the current request, while it is not complete
+        self._pace: Pace | None = None  # at which it has to come
         self._buffer = b""
         self._scanned = 0  # bytes of the buffer known not to end a head
         self._requests = 0
@@ -164,6 +165,8 @@ class ServerConnection(Wire):
         if meaning.has_body:
             self._body = ChunkedBody() if meaning.length is None else SizedBody(meaning.length)
             self._expecting = head.minor == 1 and (meaning.value(b"expect") or b"").lower() == b"100-continue"
+            if self._patience.body_rate:
+                self._pace = self._patience.for_body(self._now())
             self.arm(self._patience.body)
             self.resume()  # the pipeline may have filled up, but this body has to come
         self._exchange = exchange = Exchange(self._core, self, head, self._client)
@@ -185,7 +188,7 @@ class ServerConnection(Wire):
         exchange = self._exchange
         if not body.ended:
             if not self._paused:
-                self.arm(self._patience.body)
+                self.arm(self._patience.body if self._pace is None else self._pace.wait(len(data), self._now()))
             if content and exchange is not None:
                 exchange.body_received(content)
             return
@@ -221,10 +224,16 @@ class ServerConnection(Wire):
         if hold:
             self.pause()
             self.disarm()  # who is not read from cannot be late
+            if self._pace is not None:
+                self._pace.hold(self._now())
         else:
             self.resume()
             if self._body is not None:
-                self.arm(self._patience.body)
+                self._await_body()
+
+    def _await_body(self) -> None:
+        """More of the body has to come in time."""
+        self.arm(self._patience.body if self._pace is None else self._pace.wait(0, self._now()))
 
     def answer(self, status: int, reason: bytes, lines: bytes, length: int | None, content: bytes, ended: bool) -> None:
         head = self._head
@@ -303,7 +312,7 @@ class ServerConnection(Wire):
             self._linger()
         elif self._body is not None:
             self.resume()  # the rest of a body nobody wants is read and dropped
-            self.arm(self._patience.body)
+            self._await_body()
         elif self._buffer:
             self._read_on()
         else:
@@ -360,7 +369,7 @@ class ServerConnection(Wire):
                 self._end_answers()
             return
         if self._body is not None:
-            self.arm(self._patience.body)
+            self._await_body()
         if self._exchange is not None:
             self._exchange.drained()
         elif self._buffer:
@@ -383,7 +392,7 @@ class ServerConnection(Wire):
             pass  # nothing is expected of the client: it waits for us
         elif self._body is not None:
             cut_off("body_timeout")
-            self._spoilt(RequestTimedOut(f"nothing of the body came for {self._patience.body} s"))
+            self._spoilt(RequestTimedOut(self._patience.told_of_body))
         elif self._buffer:
             cut_off("head_timeout")
             self._refuse(RequestTimedOut(f"no complete head within {self._patience.head} s"))

@@ -292,6 +292,12 @@ class Settings:
     )
     nginx_http_client_header_timeout: float = setting(values.time, "60s", "Time for a request's head to arrive.")
     nginx_http_client_body_timeout: float = setting(values.time, "60s", "Time between two reads of a request body.")
+    client_body_min_rate: int = setting(
+        values.size,
+        "0",
+        "Bytes of a request body that have to come in a second, on average and after `client_body_timeout` for a "
+        "start; 0 for any number. Calls of gRPC may be slower. Ours, not Kong's.",
+    )
     nginx_http_send_timeout: float = setting(values.time, "60s", "Time between two writes of an answer.")
     nginx_http_keepalive_timeout: float = setting(
         values.time, "75s", "Time an idle connection of a client stays open; 0 closes it after each answer."
@@ -299,6 +305,18 @@ class Settings:
     nginx_http_keepalive_requests: int = setting(values.integer, "10000", "Requests on one connection of a client.")
     nginx_http_http2_max_concurrent_streams: int = setting(
         values.integer, "128", "Requests at a time on one HTTP/2 connection of a client; at least one."
+    )
+    max_http2_resets: int = setting(
+        values.integer,
+        "1000",
+        "Requests on one HTTP/2 connection that a client may take back, or spoil, at once; as many in 30 seconds, and "
+        "one more for every answer. Ours, not Kong's.",
+    )
+    max_http2_idle_frames: int = setting(
+        values.integer,
+        "1000",
+        "Frames on one HTTP/2 connection that may carry nothing, at once; as many in 20 seconds, and more with every "
+        "message. Ours, not Kong's.",
     )
     nginx_http_charset: str | None = setting(
         values.charset, "UTF-8", "Character set added to textual answers that name none, or `off`."

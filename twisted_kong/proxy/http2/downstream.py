@@ -12,10 +12,12 @@ from h2.errors import ErrorCodes
 from h2.exceptions import ProtocolError
 
 from twisted_kong.errors import ProxyError, RequestTimedOut
+from twisted_kong.proxy import grpc
 from twisted_kong.proxy.exchange import Exchange
 from twisted_kong.proxy.headers import RequestHead
 from twisted_kong.proxy.http2.framed import Stream
 from twisted_kong.proxy.http2.heads import Field, MalformedMessage
+from twisted_kong.proxy.patience import Pace
 from twisted_kong.proxy.wire import Wire
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class ServerStream(Stream):
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None
         self._missing: int | None = None  # of the announced length
+        self._pace: Pace | None = None  # at which the body has to come
         self._complete = ended  # the client has sent all of its request
         self._expecting = False  # the client waits for 100 (Continue)
         self._answer_trailers = b""
@@ -47,8 +50,10 @@ class ServerStream(Stream):
         self._head = head
         if not self._complete:
             self._missing = head.meaning.length
+            if not grpc.is_grpc(next(iter(head.values(b"content-type")), None)):  # a call may be silent for long
+                self._pace = self.connection.patience.for_body(self._now())
             self._expecting = (head.meaning.value(b"expect") or b"").lower() == b"100-continue"
-            self.arm(self.connection.patience.body)
+            self._await_body()
         self._exchange = exchange = Exchange(self.connection.core, self, head, self.connection.client)
         exchange.start()
 
@@ -74,7 +79,7 @@ class ServerStream(Stream):
             self._complete = True
             self.disarm()
         elif not self._held:
-            self.arm(self.connection.patience.body)
+            self._await_body(size)
         self.received(content, size, ended)
 
     def body_is_complete(self) -> None:
@@ -122,9 +127,15 @@ class ServerStream(Stream):
     def hold_body(self, hold: bool) -> None:
         if hold:
             self.disarm()  # who is not read from cannot be late
+            if self._pace is not None:
+                self._pace.hold(self._now())
         elif not self._complete:
-            self.arm(self.connection.patience.body)
+            self._await_body()
         self.hold(hold)
+
+    def _await_body(self, came: int = 0) -> None:
+        """More of the body has to come in time, ``came`` bytes having come."""
+        self.arm(self.connection.patience.body if self._pace is None else self._pace.wait(came, self._now()))
 
     def answer(self, status: int, reason: bytes, lines: bytes, length: int | None, content: bytes, ended: bool) -> None:
         connection = self.connection
@@ -183,12 +194,12 @@ class ServerStream(Stream):
         if self.congested:
             self.arm(self.connection.patience.send)
         elif not self._complete and not self._held:
-            self.arm(self.connection.patience.body)  # a conversation goes on in either direction
+            self._await_body()  # a conversation goes on in either direction
 
     def sent(self) -> None:
         self.disarm()
         if not self._complete and not self._held:
-            self.arm(self.connection.patience.body)
+            self._await_body()
         if self._exchange is not None:
             self._exchange.drained()
 
@@ -237,4 +248,4 @@ class ServerStream(Stream):
             self.fail(ErrorCodes.CANCEL, blamed=False)
         elif self._exchange is not None and not self._complete:
             connection.core.refusals.cut_off("body_timeout")
-            self._exchange.refuse(RequestTimedOut(f"nothing of the body came for {connection.patience.body} s"))
+            self._exchange.refuse(RequestTimedOut(connection.patience.told_of_body))

@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-IDLE_FRAMES, IDLE_FRAMES_PER_SECOND = 1000, 50.0
-"""Frames that carry nothing: so many at once, and so many a second. Every message and its content earns more."""
-ABANDONED, ABANDONED_PER_SECOND = 1000, 33.0
+IDLE_FRAMES_SECONDS = 20
+"""Seconds in which as many frames that carry nothing may come as at once. Every message and its content earns more."""
+RESETS_SECONDS = 30
 """The same of requests that the client takes back or that end in an error; every answer earns one."""
 UPDATES_FREE = 16.0
 """Window updates that count as one frame that carries nothing."""
@@ -62,8 +62,9 @@ class Http2Connection(FramedConnection):
         self._leaving = False
         self._stalled = False  # the client does not take what is sent
         now = core.seconds()
-        self._idle_frames = Allowance(IDLE_FRAMES, IDLE_FRAMES_PER_SECOND, now)
-        self._abandoned = Allowance(ABANDONED, ABANDONED_PER_SECOND, now)
+        frames, resets = listener.patience.idle_frames, listener.patience.resets
+        self._idle_frames = Allowance(frames, frames / IDLE_FRAMES_SECONDS, now)
+        self._abandoned = Allowance(resets, resets / RESETS_SECONDS, now)
 
     def connectionMade(self) -> None:
         super().connectionMade()
