@@ -332,6 +332,29 @@ def test_too_many_fields_of_a_head_that_has_not_ended() -> None:
     assert spoken.answer(client.received).status == 431
 
 
+def test_single_bytes_are_not_checked_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long head that comes byte by byte is checked a bounded number of times, and refused in time all the same."""
+    lab = Lab()
+    checks: list[int] = []
+    parser = lab.core.request_parser
+    check = parser.check_size
+
+    def counted(first: bytes, lines: list[bytes], size: int) -> None:
+        checks.append(size)
+        check(first, lines, size)
+
+    monkeypatch.setattr(parser, "check_size", counted)
+    client = lab.client(GET[:-2])
+    sent = 0
+    for _ in range(40):
+        for at in range(1000):
+            client.send(b"\n" if at == 999 else b"\r" if at == 998 else b":" if at == 1 else b"x")
+            sent += not client.received
+    assert spoken.answer(client.received).status == 431
+    assert 32768 < sent < 32768 + parser.harmless // 8
+    assert len(checks) < 8 * 32768 // parser.harmless + 2
+
+
 def test_as_many_fields_as_there_may_be_in_pieces() -> None:
     """Where a head is cut makes no difference to how many fields it has."""
     head = GET[:-2] + b"a:\r\n" * 19 + b"\r\n"

@@ -181,6 +181,15 @@ class RequestParser:
         path, question, query = target.partition(b"?")
         return RequestHead(RequestLine(method, path, question + query, 1, None), lines, self._memory)
 
+    def may_exceed(self, before: int, now: int) -> bool:
+        """Whether the beginning of a head, grown from ``before`` to ``now`` bytes, is to be checked again.
+
+        As soon as it could be too large, then at every eighth of that: or whoever sends single bytes would have each of
+        them checked with all before it.
+        """
+        least = self.harmless
+        return now > least and (before <= least or now * 8 // least > before * 8 // least)
+
     def check_size(self, first: bytes, lines: Sequence[bytes], size: int) -> None:
         """Refuse a head, or the beginning of one, that is too large already."""
         if len(first) > self.line_limit:

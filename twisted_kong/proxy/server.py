@@ -148,7 +148,7 @@ class ServerConnection(Wire):
         if has_bare_line_feed(data, self._scanned):
             raise RequestRefused("a line that ends in a line feed alone")
         parser = self._core.request_parser
-        if len(data) > parser.harmless:
+        if parser.may_exceed(self._scanned, len(data)):
             first, *lines = data.rstrip(b"\r\n").split(b"\r\n")
             parser.check_size(first, lines, len(data))
         if not self._scanned:
