@@ -59,6 +59,10 @@ class Waiter:
         """Wait no longer; harmless for who does not wait."""
         self.due = NEVER
 
+    def forget_deadline(self) -> None:
+        """Wait for nothing ever again: who merely waits no longer is kept in memory until the time would be up."""
+        self._deadlines.forget(self)
+
     def timed_out(self) -> None:
         """The time is up; the waiter no longer waits."""
         raise NotImplementedError

@@ -141,6 +141,12 @@ class UpstreamConnection(Wire):
 
     # -- what the transport tells ------------------------------------------------------------------------------
 
+    def not_connected(self, reason: Failure) -> None:
+        """There is no transport, and will not be."""
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.not_connected(reason)
+
     def connectionMade(self) -> None:
         super().connectionMade()
         attempt = self._attempt
@@ -330,11 +336,11 @@ class Dial(ClientFactory):
     def __init__(
         self, key: Hashable, pool: Pool, deadlines: Deadlines, parser: ResponseParser, attempt: Attempt
     ) -> None:
-        self._attempt = attempt
-        self._connection = UpstreamConnection(key, pool, deadlines, parser, attempt)
+        self._connections = [UpstreamConnection(key, pool, deadlines, parser, attempt)]
 
     def buildProtocol(self, addr: object) -> UpstreamConnection:
-        return self._connection
+        # The transport keeps the dial for as long as it lives, and longer; of the attempt the dial knows nothing.
+        return self._connections.pop()
 
     def clientConnectionFailed(self, connector: IConnector, reason: Failure) -> None:
-        self._attempt.not_connected(reason)
+        self._connections.pop().not_connected(reason)

@@ -121,14 +121,13 @@ class SecureDial(Secured):
 
     def __init__(self, core: ProxyCore, key: SecureKey, attempt: Attempt, timeout: float) -> None:
         super().__init__(core, key, timeout)
-        self._attempt = attempt
-        self._connection = UpstreamConnection(key, core.pool, core.deadlines, core.response_parser, attempt)
+        self._connections = [UpstreamConnection(key, core.pool, core.deadlines, core.response_parser, attempt)]
 
     def above(self) -> Any:
-        return self._connection
+        return self._connections.pop()
 
     def failed(self, reason: Failure) -> None:
-        self._attempt.not_connected(reason)
+        self._connections.pop().not_connected(reason)
 
 
 class SecureStreams(Secured):

@@ -147,9 +147,14 @@ class Layer(Wire):
     def connectionLost(self, reason: Failure | None = None) -> None:
         super().connectionLost(reason)
         self.tls.set_app_data(None)
-        if self._told:
-            return
-        self._told = True
+        if not self._told:
+            self._told = True
+            self._tell_end(reason)
+        # Or we and the one above would keep each other, and all that OpenSSL has of the connection, in memory until
+        # the garbage collector comes by: it counts objects of Python alone, and sees no reason to.
+        self._above = self._producer = None
+
+    def _tell_end(self, reason: Failure | None) -> None:
         if reason is None or reason.check(ConnectionDone):
             # Anybody on the way could have ended the connection: what is over only then is not complete.
             reason = Failure(ConnectionLost("closed without a word in TLS"))

@@ -371,7 +371,7 @@ class UpstreamStream(Stream):
         if self._over:
             return
         self._over = True
-        self.disarm()
+        self.forget_deadline()
         self.drop_incoming()
         connection = self.connection
         if self.id and not connection._broken:

@@ -225,7 +225,7 @@ class ServerStream(Stream):
 
     def cancelled(self) -> None:
         """Nobody waits for the answer any more."""
-        self.disarm()
+        self.forget_deadline()
         self.withdraw()
         self.drop_incoming()
         exchange, self._exchange = self._exchange, None
@@ -233,7 +233,7 @@ class ServerStream(Stream):
             exchange.client_gone()
 
     def _leave(self) -> None:
-        self.disarm()
+        self.forget_deadline()
         self.drop_incoming()
         self.connection.streams.pop(self.id, None)
 

@@ -21,6 +21,7 @@ from h2.events import Event, RemoteSettingsChanged, WindowUpdated
 from h2.exceptions import ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
+from twisted.python.failure import Failure
 
 from twisted_kong.proxy.http2.frames import FrameRefused, FrameScanner, GoAway
 from twisted_kong.proxy.http2.heads import LineFields
@@ -170,6 +171,11 @@ class FramedConnection(Wire):
     def break_off(self, reason: str) -> None:
         """Nothing on this connection makes sense any more."""
         raise NotImplementedError
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        super().connectionLost(reason)
+        # A table of its own methods, which would keep it in memory until the garbage collector comes by.
+        self.h2._frame_dispatch_table = {}
 
     # -- what goes ---------------------------------------------------------------------------------------------
 
