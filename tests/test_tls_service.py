@@ -12,9 +12,12 @@ import os
 import shutil
 import ssl
 import stat
+import subprocess
 import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from subprocess import DEVNULL, PIPE
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -50,6 +53,24 @@ def ask(port: int, path: str, document: object = None) -> tuple[int, bytes, byte
         return answer.status, answer.read(), shown
     finally:
         connection.close()
+
+
+def ask_for_small_records(port: int) -> tuple[bytes, bytes]:
+    """The first line and the body of the answer to a client with little memory, on a connection that is kept."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{port}", "-maxfraglen", "512", "-quiet"]
+    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL) as client:
+        assert client.stdin is not None
+        assert client.stdout is not None
+        late = Timer(60, client.kill)
+        late.start()
+        try:
+            client.stdin.write(b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n")
+            client.stdin.flush()
+            lines = list(iter(client.stdout.readline, b"\r\n"))
+            return lines[0].strip(), client.stdout.read(1 << 20)
+        finally:
+            late.cancel()
+            client.kill()
 
 
 class Origin(Protocol):
@@ -122,8 +143,8 @@ class TlsTests(TestCase):
         for port, leaf in ((proxy, ours), (admin, admins)):
             assert (await self.ask(port, "/"))[2] == ssl.PEM_cert_to_DER_cert(leaf.cert_chain_pems[0].bytes().decode())
 
-    async def test_through_and_through(self) -> None:
-        """TLS on both sides carries large answers whole, on real sockets."""
+    async def serve_large_answers(self) -> int:
+        """The proxy's port, behind which there is an origin with TLS."""
         leaf = CA.issue_cert("127.0.0.1")
         shown = tls.Identity(leaf.cert_chain_pems[0].bytes().decode(), leaf.private_key_pem.bytes().decode())
         context = tls.server_context(tls.server_terms(load(None, {}, {})), [shown])
@@ -141,9 +162,21 @@ class TlsTests(TestCase):
         document = {"_format_version": "3.0", "services": [service], "ca_certificates": [authority]}
         status, said, _ = await self.ask(admin, "/config", document)
         assert status == 201, said
+        return proxy
+
+    async def test_through_and_through(self) -> None:
+        """TLS on both sides carries large answers whole, on real sockets."""
+        proxy = await self.serve_large_answers()
         for _ in range(3):
             status, body, _ = await self.ask(proxy, "/")
             assert (status, body) == (200, bytes(range(256)) * 4096)
+
+    @pytest.mark.needs("openssl")
+    async def test_small_records(self) -> None:
+        """A client that asks for small records (RFC 6066 §4) gets an answer whole, without another push."""
+        proxy = await self.serve_large_answers()
+        status, body = await deferToThread(ask_for_small_records, proxy)
+        assert (status, body) == (b"HTTP/1.1 200 OK", bytes(range(256)) * 4096)
 
     def refusal(self, **given: str) -> str:
         with pytest.raises(SystemExit) as end:

@@ -9,12 +9,13 @@ sizes and fragmentations, control frames, every way to close, and violations, wh
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -22,9 +23,9 @@ from typing import Any
 import pytest
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
+from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close
-from websockets.sync.client import ClientConnection, connect
 from websockets.sync.server import ServerConnection, serve
 from websockets.typing import Subprotocol
 
@@ -33,6 +34,8 @@ from twisted_kong.settings import load
 
 SIZES = (0, 1, 125, 126, 127, 128, 65535, 65536, 65537, 1 << 20)
 CODES = (*range(1000, 1004), *range(1007, 1015), 3000, 3999, 4000, 4999)
+PATIENCE = 90
+"""Seconds that a client may take for all it does, on a machine however busy."""
 MASK = b"\0\0\0\0"
 """A mask that leaves everything as it is."""
 
@@ -80,10 +83,10 @@ def choose(socket: ServerConnection, offered: Sequence[Subprotocol]) -> Subproto
     return next((one for one in offered if one == "echo"), None)
 
 
-def end_of(socket: ClientConnection) -> Close | None:
+async def end_of(socket: ClientConnection) -> Close | None:
     """What the server says at the end of a connection, None if it says nothing."""
     with pytest.raises(ConnectionClosed) as end:
-        socket.recv(10)
+        await socket.recv()
     return end.value.rcvd
 
 
@@ -105,97 +108,107 @@ def believing() -> ssl.SSLContext:
 
 
 class Clients:
-    """What a client does, in a thread of its own; ``url`` is the gateway's."""
+    """What a client does, in a thread and on an event loop of its own; ``url`` is the gateway's.
+
+    The library's other client, whose connections have two threads, is none for TLS: OpenSSL lets no two use a
+    connection at once, and what one sends while the other reads a session ticket is lost without a word.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
 
-    def open(self, **options: Any) -> AbstractContextManager[ClientConnection]:
-        context = believing() if self._url.startswith("wss") else None
-        made: AbstractContextManager[ClientConnection] = connect(
-            self._url, ssl=context, max_size=None, proxy=None, **options
-        )
-        return made
+    def perform(self, act: Callable[[Clients], Awaitable[None]]) -> None:
+        """Do ``act``, within `PATIENCE`: for a thread that waits for ever the process would, too."""
 
-    def messages(self) -> None:
+        async def in_time() -> None:
+            async with asyncio.timeout(PATIENCE):
+                await act(self)
+
+        asyncio.run(in_time())
+
+    def open(self, **options: Any) -> AbstractAsyncContextManager[ClientConnection]:
+        context = believing() if self._url.startswith("wss") else None
+        return connect(self._url, ssl=context, max_size=None, proxy=None, **options)
+
+    async def messages(self) -> None:
         """Messages of all sizes, texts and binaries, compressed or not."""
         for compression in (None, "deflate"):
-            with self.open(compression=compression) as socket:
+            async with self.open(compression=compression) as socket:
                 for size in SIZES:
                     for message in (os.urandom(size), "κόσμε\U0001f600x" * (size // 16)):
-                        socket.send(message)
-                        assert socket.recv() == message
+                        await socket.send(message)
+                        assert await socket.recv() == message
 
-    def fragments(self) -> None:
+    async def fragments(self) -> None:
         """Messages in fragments arrive as the messages they are, with control frames between them."""
-        with self.open(compression=None) as socket:
+        async with self.open(compression=None) as socket:
             for size in (0, 1, 100, 70_000):
                 pieces = [os.urandom(size) for _ in range(5)]
-                socket.send(pieces)
-                assert socket.recv() == b"".join(pieces)
+                await socket.send(pieces)
+                assert await socket.recv() == b"".join(pieces)
             texts = ["κό", "", "σμε", "\U0001f600"]
-            socket.send(texts)
-            assert socket.recv() == "".join(texts)
+            await socket.send(texts)
+            assert await socket.recv() == "".join(texts)
             for cut in range(1, 5):  # in the middle of a character
                 text = "\U0001f600!".encode()
-                socket.socket.sendall(frame(0x01, text[:cut]) + frame(0x89, b"between") + frame(0x80, text[cut:]))
-                assert socket.recv() == "\U0001f600!"
+                socket.transport.write(frame(0x01, text[:cut]) + frame(0x89, b"between") + frame(0x80, text[cut:]))
+                assert await socket.recv() == "\U0001f600!"
 
-    def control_frames(self) -> None:
+    async def control_frames(self) -> None:
         """Pings of all sizes are answered with the same, and pongs that nobody asked for are passed over."""
-        with self.open() as socket:
+        async with self.open() as socket:
             for size in (0, 1, 125):
-                assert socket.ping(os.urandom(size)).wait(10)
-            pings = [socket.ping() for _ in range(20)]
-            assert all(ping.wait(10) for ping in pings)
-            socket.pong(b"unasked")
-            socket.send("still there")
-            assert socket.recv() == "still there"
+                await (await socket.ping(os.urandom(size)))
+            for pong in [await socket.ping() for _ in range(20)]:
+                await pong
+            await socket.pong(b"unasked")
+            await socket.send("still there")
+            assert await socket.recv() == "still there"
 
-    def closed_by_the_client(self) -> None:
+    async def closed_by_the_client(self) -> None:
         """The code and the reason of the client are those that the server answers."""
         for code in CODES:
-            with self.open() as socket:
-                socket.close(code, "r" * 123)
+            async with self.open() as socket:
+                await socket.close(code, "r" * 123)
                 assert socket.close_code == code
-        with self.open() as socket:
-            socket.socket.sendall(frame(0x88, b""))
-            assert end_of(socket) == Close(1005, "")
+        async with self.open() as socket:
+            socket.transport.write(frame(0x88, b""))
+            assert await end_of(socket) == Close(1005, "")
 
-    def closed_by_the_server(self) -> None:
+    async def closed_by_the_server(self) -> None:
         """The code and the reason of the server arrive as they are."""
         for code in CODES:
-            with self.open() as socket:
-                socket.send(f"close {code} κόσμε")
-                assert end_of(socket) == Close(code, "κόσμε")
+            async with self.open() as socket:
+                await socket.send(f"close {code} κόσμε")
+                assert await end_of(socket) == Close(code, "κόσμε")
 
-    def cut(self) -> None:
+    async def cut(self) -> None:
         """A server that vanishes vanishes for the client as well."""
-        with self.open() as socket:
-            socket.send("cut")
-            assert end_of(socket) is None
+        async with self.open() as socket:
+            await socket.send("cut")
+            assert await end_of(socket) is None
 
-    def violations(self) -> None:
+    async def violations(self) -> None:
         """What is against the protocol reaches the server untouched: it is the server that says so."""
         for name, (data, code) in VIOLATIONS.items():
-            with self.open(compression=None) as socket:
-                socket.socket.sendall(data)
-                said = end_of(socket)
+            async with self.open(compression=None) as socket:
+                socket.transport.write(data)
+                said = await end_of(socket)
                 assert said is not None, name
                 assert said.code == code, name
 
-    def negotiation(self) -> None:
+    async def negotiation(self) -> None:
         """Subprotocols and extensions are the server's to choose."""
-        with self.open(subprotocols=["other", "echo"]) as socket:
+        async with self.open(subprotocols=["other", "echo"]) as socket:
             assert socket.subprotocol == "echo"
             assert [one.name for one in socket.protocol.extensions] == ["permessage-deflate"]
 
-    def many(self) -> None:
+    async def many(self) -> None:
         """Many messages, sent before any is read, come back in order."""
-        with self.open(compression=None) as socket:
+        async with self.open(compression=None) as socket:
             for number in range(500):
-                socket.send(b"%d" % number)
-            assert [socket.recv() for _ in range(500)] == [b"%d" % number for number in range(500)]
+                await socket.send(b"%d" % number)
+            assert [await socket.recv() for _ in range(500)] == [b"%d" % number for number in range(500)]
 
 
 class WebSocketTests(TestCase):
@@ -206,7 +219,7 @@ class WebSocketTests(TestCase):
 
         self.reactor: Any = reactor
 
-    async def through(self, scheme: str, act: Callable[[Clients], None]) -> None:
+    async def through(self, scheme: str, act: Callable[[Clients], Awaitable[None]]) -> None:
         """Let a client do ``act`` through a gateway, and see to it that nothing is left of it."""
         prefix = Path(tempfile.mkdtemp())
         self.addCleanup(shutil.rmtree, prefix)
@@ -227,7 +240,7 @@ class WebSocketTests(TestCase):
             try:
                 (listening,) = gateway.serving.ports
                 url = f"{scheme}://127.0.0.1:{listening.getHost().port}/"  # type: ignore[attr-defined]
-                await deferToThread(act, Clients(url))
+                await deferToThread(Clients(url).perform, act)
             finally:
                 await gateway.stopService()
             assert gateway.serving.core.exchanges == 0

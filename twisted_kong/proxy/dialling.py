@@ -1,17 +1,14 @@
-"""Connections to peers, in the clear or over TLS: how they are dialled, and the handshake with origins."""
+"""Connections to peers, in the clear or over TLS: how they are dialled."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
-from twisted.internet.error import ConnectionLost
-from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IConnector
 from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
-from twisted_kong import tls
 from twisted_kong.proxy.client import Attempt, Dial, UpstreamConnection
 from twisted_kong.proxy.http2.pool import StreamDial, Waiting
 from twisted_kong.proxy.outgoing import SecureKey
@@ -45,35 +42,11 @@ class ClientLayer(Layer):
             self._resumable = True
             self._dial.keep_session(self.tls)
 
-    def shake(self) -> bool:
-        try:
-            self.tls.do_handshake()
-        except SSL.WantReadError:
-            self.flush()
-            return False
-        except SSL.Error as error:
-            self.flush()
-            self._fail(ConnectionLost(f"no TLS handshake: {tls.told(error)}"))
-            return False
-        self.flush()
-        self.disarm()
-        self.protocol = self._dial.above()
-        self.protocol.makeConnection(self)
-        return True
-
-    def _fail(self, error: Exception) -> None:
-        self._told = True
-        self.close()
-        self.not_shaken(Failure(error))
+    def shaken(self) -> Any:
+        return self._dial.above()
 
     def not_shaken(self, reason: Failure) -> None:
-        self.disarm()
         self._dial.not_secured(reason)
-
-    def timed_out(self) -> None:
-        self._told = True
-        self.abort()
-        self._dial.not_secured(Failure(ConnectTimeout("no TLS handshake in time")))
 
 
 class Secured(ClientFactory):

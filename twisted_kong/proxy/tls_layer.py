@@ -1,7 +1,8 @@
 """TLS between a socket and a protocol of ours, whichever side we are.
 
-What lives here: what comes is decrypted, what goes is encrypted. What must not: the handshakes, which are those of
-`tls_server` and `dialling`; HTTP; and the choice of certificates and authorities (`server_names`, `outgoing`).
+What lives here: the handshake; what comes is decrypted, what goes is encrypted. What must not: who is above, and who is
+told that there will be nobody, which `tls_server` and `dialling` know; HTTP; and the choice of certificates and
+authorities (`server_names`, `outgoing`).
 
 A layer is a protocol to the socket and a transport to the protocol above, which need not know of it; ``protocol`` is
 the one above, as with any transport. Twisted's own layer costs about twice as much for every message, and writes a
@@ -14,6 +15,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -36,9 +38,10 @@ EVERYTHING = 1 << 30
 
 
 class Layer(Wire):
-    """What both sides share: the handshake is theirs (`shake`), everything after it is here.
+    """Either side. `shaken` and `not_shaken` are how the handshake can end; it has as long as the layer is armed for.
 
-    ``told`` says that the protocol above knows of the end, ``silent`` that we have said that we say no more.
+    ``told`` says that the protocol above knows of the end, ``deaf`` that it knows that the other side says no more,
+    ``silent`` that we have said that we say no more.
     """
 
     def __init__(self, connection: SSL.Connection, deadlines: Deadlines) -> None:
@@ -49,6 +52,7 @@ class Layer(Wire):
         self._missing = 0  # bytes of the last record that have not come yet
         self._header = b""  # or what has come of its header
         self._silent = False
+        self._deaf = False
         self._told = False
         self._half_closing = False
 
@@ -68,10 +72,44 @@ class Layer(Wire):
         """The protocol agreed on for what is above, empty where nothing was."""
         return self.tls.get_alpn_proto_negotiated()
 
+    # -- the handshake -----------------------------------------------------------------------------------------
+
+    def shake(self) -> bool:
+        """Go on with the handshake; True once it is over and there is a protocol above."""
+        try:
+            self.tls.do_handshake()
+        except SSL.WantReadError:
+            self.flush()
+            return False
+        except SSL.Error as error:
+            self.flush()
+            self._told = True
+            self.close()  # the alert that was sent tells the other side why, if it takes it in time
+            self.not_shaken(Failure(ConnectionLost(f"no TLS handshake: {tls.told(error)}")))
+            return False
+        self.flush()
+        self.disarm()
+        self.protocol = self.shaken()
+        self.protocol.makeConnection(self)
+        return True
+
+    def shaken(self) -> Any:
+        """The protocol above, now that the handshake is over."""
+        raise NotImplementedError
+
+    def not_shaken(self, reason: Failure) -> None:
+        """There will be none: the handshake has failed, or the connection or the time ended before it was over."""
+
+    def timed_out(self) -> None:
+        if not self._told:
+            self._told = True
+            self.not_shaken(Failure(ConnectTimeout("no TLS handshake in time")))
+        self.abort()
+
     # -- what comes --------------------------------------------------------------------------------------------
 
     def dataReceived(self, data: bytes) -> None:
-        if self._told:
+        if self._told or self._deaf:
             return
         count = self._complete(data)
         self.tls.bio_write(data)
@@ -81,10 +119,6 @@ class Layer(Wire):
             count = EVERYTHING  # the first records of the other side may have come along
         if count:
             self._receive(count)
-
-    def shake(self) -> bool:
-        """Go on with the handshake; True once it is over and there is a protocol above."""
-        raise NotImplementedError
 
     def _complete(self, data: bytes) -> int:
         """How many records are complete with ``data``: asking OpenSSL for one too many costs as much as a record."""
@@ -130,15 +164,20 @@ class Layer(Wire):
     def _ended(self, reason: Failure) -> None:
         """The other side says no more: it has said so, or what it says cannot be understood."""
         if reason.check(ConnectionDone) and IHalfCloseableProtocol.providedBy(self._above):
+            self._deaf = True
             self._above.readConnectionLost()
             return
         self._told = True
         self._above.connectionLost(reason)
-        self.loseConnection()
+        self._say_goodbye()
+        if self.congested:
+            self.abort()  # nobody is left who would mind that the rest is never taken
+        else:
+            self.close()
 
     def readConnectionLost(self) -> None:
         """The socket has ended; of interest only where the other side has not said so before."""
-        if not self._told and not self.tls.get_shutdown() & SSL.RECEIVED_SHUTDOWN:
+        if not self._told and not self._deaf:
             self.abort()
 
     def writeConnectionLost(self) -> None:
@@ -163,9 +202,6 @@ class Layer(Wire):
         else:
             self.not_shaken(reason)
 
-    def not_shaken(self, reason: Failure) -> None:
-        """The handshake has failed, or the connection ended before it was over."""
-
     # -- what goes ---------------------------------------------------------------------------------------------
 
     def flush(self) -> None:
@@ -186,7 +222,11 @@ class Layer(Wire):
             log.debug("cannot encrypt: {error}", error=tls.told(error))
             self.abort()
             return
-        self.send(self.tls.bio_read(len(data) + OVERHEAD * (len(data) // RECORD + 1)))
+        room = len(data) + OVERHEAD * (len(data) // RECORD + 1)
+        encrypted = self.tls.bio_read(room)
+        self.send(encrypted)
+        if len(encrypted) == room:
+            self.flush()  # the other side has asked for small records, which are longer in all (RFC 6066 §4)
         if self.congested and self._producer is not None:
             self._producer.pauseProducing()
 

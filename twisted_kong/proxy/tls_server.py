@@ -1,16 +1,15 @@
-"""TLS with clients: their handshake, and what makes the layers of a listener."""
+"""TLS with clients, and what makes the layers of a listener."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IAddress, IProtocolFactory
+from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twisted_kong import tls
 from twisted_kong.proxy.introduced import address_of
 from twisted_kong.proxy.refusing import Refusals
 from twisted_kong.proxy.server_names import ServerNames
@@ -47,25 +46,13 @@ class ServerLayer(Layer):
                 return
         super().dataReceived(data)
 
-    def shake(self) -> bool:
-        try:
-            self.tls.do_handshake()
-        except SSL.WantReadError:
-            self.flush()
-            return False
-        except SSL.Error as error:
-            self.flush()
-            log.debug("no handshake with {peer}: {error}", peer=self.getPeer(), error=tls.told(error))
-            self._told = True
-            self.close()
-            return False
-        self.flush()
-        self.disarm()
+    def shaken(self) -> IProtocol | None:
         self.tls.set_app_data(None)  # or it and we would keep each other alive
         self._listener.shaking.discard(self)
-        self.protocol = self._listener.above.buildProtocol(self.getPeer())
-        self.protocol.makeConnection(self)
-        return True
+        return self._listener.above.buildProtocol(self.getPeer())
+
+    def not_shaken(self, reason: Failure) -> None:
+        log.debug("no handshake with {peer}: {error}", peer=self.getPeer(), error=reason.getErrorMessage())
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._listener.shaking.discard(self)
@@ -73,7 +60,7 @@ class ServerLayer(Layer):
 
     def timed_out(self) -> None:
         self._listener.refusals.cut_off("handshake_timeout")
-        self.abort()
+        super().timed_out()
 
 
 class SecureListener(ServerFactory):
