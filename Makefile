@@ -40,9 +40,10 @@ lint: $(INSTALLED)
 
 # nginx and HAProxy are what we compare with, wrk is what asks. Debian keeps the first two out of people's PATH.
 bench: $(INSTALLED)
-	@etc/apt-install nginx=nginx-light haproxy wrk
+	@etc/apt-install nginx=nginx-light haproxy wrk h2load=nghttp2-client
 	$(BIN)/python -m benchmarks.picks
 	$(BIN)/python -m benchmarks $(BENCH)
+	$(BIN)/python -m benchmarks.ways
 
 # Guided by coverage and bounded by the number of runs; what is found interesting is kept below .run/fuzzing.
 RUNS ?= 20000
