@@ -105,7 +105,9 @@ class Pair:
             keep_session=lambda connection: None,
         )
         connection = tls.client_connection(asking, "a.test")
-        self.layers: tuple[Layer, Layer] = (ClientLayer(connection, dial, deadlines), listener.buildProtocol(None))
+        server = listener.buildProtocol(None)
+        assert server is not None
+        self.layers: tuple[Layer, Layer] = (ClientLayer(connection, dial, deadlines), server)
         address = IPv4Address("TCP", "127.0.0.1", 1)
         self.lines = (Line(self.network, address, address), Line(self.network, address, address))
         self.told = [False, False]
@@ -130,6 +132,7 @@ class Pair:
             if talker.transport is not None:
                 talker.resume()
             line.make_room(None)
+        self.network.advance(0)
         while self.move(0, 1 << 20) | self.move(1, 1 << 20):
             self.network.advance(0)
 

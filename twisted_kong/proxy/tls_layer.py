@@ -233,7 +233,7 @@ class Layer(Wire):
     def drained(self) -> None:
         if self._half_closing:
             self.transport.loseWriteConnection()
-        elif self._producer is not None:
+        if self._producer is not None:
             self._producer.resumeProducing()
 
     def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
