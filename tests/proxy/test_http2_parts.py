@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from hpack import Decoder, HeaderTuple, NeverIndexedHeaderTuple
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from twisted_kong.errors import ProxyError
 from twisted_kong.proxy.headers import RequestParser, ResponseParser
 from twisted_kong.proxy.http2.frames import LONGEST, Allowance, FrameRefused, FrameScanner, GoAway
 from twisted_kong.proxy.http2.heads import LineFields, RequestHeads, ResponseHeads
+from twisted_kong.proxy.http2.packing import Packer
 from twisted_kong.proxy.trailers import passed_on
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -17,6 +19,40 @@ PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 def frame(kind: int, payload: bytes = b"", flags: int = 0, stream: int = 0) -> bytes:
     return len(payload).to_bytes(3, "big") + bytes([kind, flags]) + stream.to_bytes(4, "big") + payload
+
+
+NAMES = st.sampled_from([b":status", b"server", b"set-cookie", b"x-a", b"x-" + b"n" * 200])
+VALUES = st.sampled_from([b"", b"200", b"404", b"a", b"b" * 126, b"c" * 127, b"d" * 300, b"e" * 5000])
+FIELDS = st.builds(
+    lambda name, value, never: (NeverIndexedHeaderTuple if never else HeaderTuple)(name, value),
+    NAMES,
+    st.one_of(VALUES, st.integers(0, 200).map(lambda number: b"%d" % number)),
+    st.booleans(),
+)
+
+
+@given(st.lists(st.one_of(st.lists(FIELDS, max_size=30), st.sampled_from([0, 40, 100, 1000, 4096]))))
+def test_heads_are_unpacked_as_they_were(said: list[list[HeaderTuple] | int]) -> None:
+    """Whatever was said before, and however large the table may be meanwhile, a decoder reads the fields that went in;
+    those that must never be remembered say so."""
+    packer, decoder = Packer(), Decoder(max_header_list_size=1 << 20)
+    for one in said:
+        if isinstance(one, int):
+            packer.header_table_size = one
+            decoder.max_allowed_table_size = max(one, 4096)
+            continue
+        found = decoder.decode(packer.encode(one), raw=True)
+        assert list(found) == one
+        assert [field.indexable for field in found] == [field.indexable for field in one]
+        assert list(decoder.header_table.dynamic_entries) == list(packer.header_table.dynamic_entries)
+
+
+def test_what_is_said_again_is_short() -> None:
+    """A field that a connection has seen takes a byte or two, however many others it has seen."""
+    packer = Packer()
+    fields = [HeaderTuple(b"x-%d" % number, b"v" * 10) for number in range(80)]
+    packer.encode(fields)
+    assert len(packer.encode(fields)) <= 2 * len(fields)
 
 
 frames = st.lists(

@@ -22,16 +22,11 @@ from twisted.python.failure import Failure
 from zope.interface import alsoProvides
 
 from twisted_kong import tls
+from twisted_kong.proxy.tls_records import records
 from twisted_kong.proxy.wire import Wire
 from twisted_kong.tasks import Deadlines
 
 log = Logger()
-
-RECORD = 16384
-"""The most bytes of content that a record has (RFC 8446 §5.1)."""
-
-OVERHEAD = 256
-"""What a record may be longer than its content (RFC 8446 §5.2), and bounds that of older versions."""
 
 EVERYTHING = 1 << 30
 """All records there are."""
@@ -47,6 +42,7 @@ class Layer(Wire):
     def __init__(self, connection: SSL.Connection, deadlines: Deadlines) -> None:
         super().__init__(deadlines)
         self.tls = connection
+        self._records = records(connection)
         self._above: Any = None
         self._producer: IPushProducer | None = None
         self._missing = 0  # bytes of the last record that have not come yet
@@ -112,7 +108,7 @@ class Layer(Wire):
         if self._told or self._deaf:
             return
         count = self._complete(data)
-        self.tls.bio_write(data)
+        self._records.arrived(data)
         if self._above is None:
             if not self.shake():
                 return
@@ -144,11 +140,11 @@ class Layer(Wire):
     def _receive(self, count: int) -> None:
         """Pass on what is in the next ``count`` records, or in all there are."""
         pieces: list[bytes] = []
-        recv = self.tls.recv
+        content = self._records.content
         end: Failure | None = None
         try:
             for _ in range(count):
-                pieces.append(recv(RECORD))
+                pieces.append(content())
         except SSL.WantReadError:
             self.flush()  # what was not content may have been answered
         except SSL.ZeroReturnError:
@@ -206,27 +202,21 @@ class Layer(Wire):
 
     def flush(self) -> None:
         """Send what OpenSSL has to say by itself."""
-        try:
-            while True:
-                self.send(self.tls.bio_read(2 * RECORD))
-        except SSL.WantReadError:
-            pass
+        data = self._records.unsent()
+        if data:
+            self.send(data)
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""
         if self._silent or not data:
             return
         try:
-            self.tls.send(data)
+            encrypted = self._records.encrypt(data)
         except SSL.Error as error:
             log.debug("cannot encrypt: {error}", error=tls.told(error))
             self.abort()
             return
-        room = len(data) + OVERHEAD * (len(data) // RECORD + 1)
-        encrypted = self.tls.bio_read(room)
         self.send(encrypted)
-        if len(encrypted) == room:
-            self.flush()  # the other side has asked for small records, which are longer in all (RFC 6066 §4)
         if self.congested and self._producer is not None:
             self._producer.pauseProducing()
 

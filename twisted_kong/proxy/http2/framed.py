@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 
 from twisted_kong.proxy.http2.frames import FrameRefused, FrameScanner, GoAway
 from twisted_kong.proxy.http2.heads import LineFields
+from twisted_kong.proxy.http2.packing import Packer
 from twisted_kong.proxy.wire import Wire
 from twisted_kong.tasks import Deadlines, Waiter
 
@@ -88,6 +89,7 @@ class FramedConnection(Wire):
                 normalize_outbound_headers=False,
             )
         )
+        self.h2.encoder = Packer()
         self.sending: dict[int, Stream] = {}
         self._scanner = FrameScanner(from_client=not client_side, head_limit=HEAD_SLACK * head_limit)
         self._client_side = client_side
