@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet import tcp
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import capturedLogs
+from twisted.python.failure import Failure
 
-from twisted_kong.proxy.admission import BREATH, Admission, Entrance, client_of, guard
+from twisted_kong.proxy.admission import BREATH, Admission, Entrance, _Counted, client_of, guard
 from twisted_kong.proxy.forwarding import Trust
 from twisted_kong.proxy.refusing import Refusals
 from twisted_kong.telemetry.refusals import Refused
@@ -145,6 +147,29 @@ def test_counts_are_exact(moves: list[tuple[str, int]], most: int, per_client: i
         admission.left(connection)
     assert admission.count == 0
     assert admission._of_clients == admission._client_of == {}
+
+
+def test_protocols_that_fail() -> None:
+    """A connection whose protocol fails when it ends is gone all the same, and goes once."""
+
+    class Failing:
+        """A transport whose protocol fails."""
+
+        def getPeer(self) -> object:
+            return object()
+
+        def connectionLost(self, reason: Failure) -> None:
+            raise RuntimeError
+
+    admission = an_admission()
+    entrance = an_entrance(admission)
+    counted: Any = type("Failing", (_Counted, Failing), {"entrance": entrance})
+    connection = counted()
+    assert (admission.count, entrance.count) == (1, 1)
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            connection.connectionLost(Failure(ConnectionDone()))
+        assert (admission.count, entrance.count) == (0, 0)
 
 
 def test_ports_of_others() -> None:

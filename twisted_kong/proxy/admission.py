@@ -154,14 +154,19 @@ class _Counted:
     """Makes a transport of Twisted's one that is counted."""
 
     entrance: Entrance
+    gone = False
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.entrance.entered(self)
 
     def connectionLost(self, reason: Failure) -> None:
-        super().connectionLost(reason)  # type: ignore[misc]  # the transport's
-        self.entrance.left(self)
+        try:
+            super().connectionLost(reason)  # type: ignore[misc]  # the transport's
+        finally:  # a protocol that fails is gone all the same
+            if not self.gone:
+                self.gone = True
+                self.entrance.left(self)
 
 
 def guard(port: IListeningPort, admission: Admission, most: int, reactor: Any) -> None:
