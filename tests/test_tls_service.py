@@ -121,6 +121,11 @@ class TlsTests(TestCase):
         status, _, shown_by_admin = await self.ask(admin, "/status")
         assert status == 200
         assert shown != shown_by_admin
+        _, metrics, _ = await self.ask(admin, "/metrics")
+        for source, each in ((b"ssl_cert", shown), (b"admin_ssl_cert", shown_by_admin)):
+            (line,) = (line for line in metrics.splitlines() if b'name="1",source="%b"' % source in line)
+            ends = x509.load_der_x509_certificate(each).not_valid_after_utc.timestamp()
+            assert float(line.split()[-1]) == ends
         assert x509.load_der_x509_certificate(shown).not_valid_after_utc > datetime.now(UTC) + timedelta(days=3000)
         key = self.prefix / "ssl" / "kong-default.key"
         assert stat.S_IMODE(os.stat(key).st_mode) == 0o600

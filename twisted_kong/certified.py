@@ -56,10 +56,28 @@ def over_tls(
 
 
 def _admin_context(settings: Settings) -> SSL.Context:
+    return tls.server_context(tls.server_terms(settings), _shown_by_admin(settings))
+
+
+def _shown_by_admin(settings: Settings) -> tuple[tls.Identity, ...]:
     own = tls.identities(settings.admin_ssl_cert, settings.admin_ssl_cert_key, "admin_ssl_cert")
-    if not own:
-        own = (own_identity(settings.prefix / "ssl", "admin-kong-default", utc_now()),)
-    return tls.server_context(tls.server_terms(settings), own)
+    return own or (own_identity(settings.prefix / "ssl", "admin-kong-default", utc_now()),)
+
+
+def identities_in_force(settings: Settings) -> dict[str, tuple[tls.Identity, ...]]:
+    """What is shown as the settings say, to clients and to origins, by the setting that would name it.
+
+    :raise StartupError: one cannot be used.
+    """
+    found = {}
+    if any(listener.ssl for listener in settings.proxy_listen):
+        found["ssl_cert"] = _shown(settings)
+    if any(listener.ssl for listener in (*settings.admin_listen, *settings.status_listen)):
+        found["admin_ssl_cert"] = _shown_by_admin(settings)
+    client = tls.client_defaults(settings).identity
+    if client is not None:
+        found["client_ssl_cert"] = (client,)
+    return found
 
 
 def _over(

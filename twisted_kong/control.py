@@ -24,6 +24,7 @@ from twisted_kong.admin.node import Node
 from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.site import make_admin_site, make_status_site
 from twisted_kong.certified import over_tls
+from twisted_kong.expiry import Expiries
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.listening import at_once, listen
 from twisted_kong.model.changes import Change
@@ -44,6 +45,7 @@ from twisted_kong.serving import IServing, stopped
 from twisted_kong.settings import Settings
 from twisted_kong.store.declarative import NOTHING_LOADED, Loader, text_of
 from twisted_kong.store.memory import MemoryStore
+from twisted_kong.telemetry.certificates import CertificateMetrics
 from twisted_kong.telemetry.health import TargetHealth
 from twisted_kong.telemetry.measurements import Measurements
 from twisted_kong.telemetry.names import NameMetrics
@@ -83,6 +85,9 @@ class Control:
         self._health_file.open()
         self.gateway.apply(EMPTY, store.snapshot())
         store.subscribe(self.gateway.apply)
+        self._expiries = Expiries(reactor, store.snapshot, time.time)
+        self.renewals.add(self._expiries.prepare)
+        store.subscribe(self._expiries.changed)
         self._node: Node
         self._serving: IServing
         self._admin: AdminSite
@@ -99,6 +104,7 @@ class Control:
         collectors: list[Collector] = [
             NodeMetrics(id, VERSION, self.connections),
             NameMetrics(names.states, lambda: (names.questions, names.failures)),
+            CertificateMetrics(self._expiries.found),
             ProcessCollector(registry=None),
         ]
         if settings.upstream_health_metrics:
@@ -134,6 +140,7 @@ class Control:
             for listener in settings.status_listen:
                 port = listen(reactor, listener, secured if listener.ssl else status, "status_listen")
                 self._status_ports.append(port)
+        self._expiries.prepare(settings).commit()
 
     def connections(self) -> Mapping[str, int]:
         """The counters of ``GET /status``."""
@@ -186,6 +193,7 @@ class Control:
 
     async def close(self) -> None:
         """Let go of everything."""
+        self._expiries.close()
         self.names.close()
         await self.store.close()
 

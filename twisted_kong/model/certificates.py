@@ -34,6 +34,11 @@ def _chain(text: str) -> list[x509.Certificate]:
     return found
 
 
+def expiry(chain: str) -> float:
+    """When the first certificate of a chain in PEM ceases to hold, in seconds since 1970."""
+    return min(one.not_valid_after_utc.timestamp() for one in _chain(chain))
+
+
 def _key(text: str) -> PrivateKeyTypes:
     """The key in a PEM text. That its numbers are prime is not examined, which would stop everything for a while."""
     try:
@@ -105,8 +110,7 @@ class Certificate(Entity):
     @cached_property
     def expires(self) -> float:
         """When it ceases to hold, in seconds since 1970: the first to do so of all in its chains."""
-        chains = [self.cert] if self.cert_alt is None else [self.cert, self.cert_alt]
-        return min(one.not_valid_after_utc.timestamp() for chain in chains for one in _chain(chain))
+        return expiry(self.cert) if self.cert_alt is None else min(expiry(self.cert), expiry(self.cert_alt))
 
 
 class Sni(Entity):
