@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from loopback import Lab
 from twisted.internet import tcp
 from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import ServerFactory
@@ -16,7 +17,9 @@ from twisted.python.failure import Failure
 
 from twisted_kong.proxy.admission import BREATH, Admission, Entrance, _Counted, client_of, guard
 from twisted_kong.proxy.forwarding import Trust
+from twisted_kong.proxy.listeners import Door
 from twisted_kong.proxy.refusing import Refusals
+from twisted_kong.settings import Listener, load
 from twisted_kong.telemetry.refusals import Refused
 
 LOAD_BALANCER = "10.0.0.9"
@@ -122,6 +125,40 @@ def test_whom_nobody_asks_for() -> None:
     entrance = an_entrance(admission)
     for _ in range(3):
         assert admission.introduced(enter(entrance, admission, LOAD_BALANCER), LOAD_BALANCER, "192.0.2.1")
+
+
+def test_other_bounds() -> None:
+    """Other bounds count for whoever comes; who is there stays, and is counted by what held when it came."""
+    admission = an_admission(3)
+    entrance = an_entrance(admission)
+    held = [enter(entrance, admission, "192.0.2.1") for _ in range(3)]
+    trust = Trust([ip_network("192.0.2.2")], False, b"proxy_protocol", False)
+    admission.limit(2, 0, trust)
+    assert enter(entrance, admission, "192.0.2.1") is None
+    admission.limit(9, 1, trust)
+    for peer, served in (("192.0.2.1", True), ("192.0.2.1", False), ("192.0.2.2", True), ("192.0.2.2", True)):
+        connection = enter(entrance, admission, peer)
+        assert (connection is not None) is served
+        held += [connection] if served else []
+    admission.limit(None, 0, trust)
+    for connection in held:
+        admission.left(connection)
+    assert (admission.count, admission._of_clients) == (0, {})
+
+
+def test_other_settings() -> None:
+    """With other settings of the gateway the bounds change, and nobody is forgotten who is there."""
+    lab = Lab(settings={"nginx_events_worker_connections": "7"})
+    door = Door(lab.core, lab.settings, Listener("127.0.0.1", 8000, proxy_protocol=True), None)
+    admission = lab.core.admission
+    entrance = Entrance(door.factory, admission, 0)
+    assert enter(entrance, admission, "192.0.2.1")
+    lab.core.prepare(
+        load(None, {}, {"nginx_events_worker_connections": "1", "max_connections_per_client": "5"})
+    ).commit()
+    assert lab.core.admission is admission
+    assert (admission.count, admission.most, admission.most_per_client) == (1, 1, 5)
+    assert enter(entrance, admission, "192.0.2.2") is None
 
 
 peers = st.sampled_from(["192.0.2.1", "192.0.2.2", "2001:db8::1", "2001:db8::2", "2001:db8:1::", LOAD_BALANCER, ""])

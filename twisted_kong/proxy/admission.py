@@ -39,14 +39,21 @@ BREATH = 0.5
 class Admission:
     """The connections of one process: there may be ``most``, and of a client ``most_per_client``, 0 for any number."""
 
-    def __init__(self, most: int, most_per_client: int, trust: Trust, refusals: Refusals) -> None:
-        self.most = most
-        self.most_per_client = most_per_client
+    def __init__(self, most: int | None, most_per_client: int, trust: Trust, refusals: Refusals) -> None:
         self.count = 0
-        self._trust = trust
         self._refusals = refusals
+        self.limit(most, most_per_client, trust)
         self._of_clients: dict[str | int, int] = {}
         self._client_of: dict[object, str | int] = {}  # by connection
+
+    def limit(self, most: int | None, most_per_client: int, trust: Trust) -> None:
+        """These are the bounds, and who is trusted, from now on; ``most`` None: what there are descriptors for.
+
+        Nobody who is there has to go. Who came while clients were not counted is not counted as one.
+        """
+        self.most = most_connections() if most is None else most
+        self.most_per_client = most_per_client
+        self._trust = trust
 
     def has_room(self, peer: str, entrance: Entrance) -> bool:
         """Whether another connection, from the address ``peer``, may come in; whoever may not is counted as refused."""

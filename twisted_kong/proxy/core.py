@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from twisted_kong.errors import BodyTooLarge, Http2Required, HttpsRequired, Nobody, NoRoute, ProxyError, Unauthorized
 from twisted_kong.model.entities import Consumer, Plugin
 from twisted_kong.proxy import answers, grpc, keyauth
-from twisted_kong.proxy.admission import Admission, most_connections
+from twisted_kong.proxy.admission import Admission
 from twisted_kong.proxy.forwarding import Client, ResponseTokens, Trust, came_by_https
 from twisted_kong.proxy.headers import RequestHead, RequestParser, ResponseParser
 from twisted_kong.proxy.http2.framed import Shared
@@ -77,6 +77,7 @@ class ProxyCore:
         )
         self.outgoing = Outgoing(gateway, client_defaults(settings))
         self._follow(settings)
+        self.admission = Admission(*self._bounds(settings), self.refusals)
         self._random_bits = random.getrandbits
         self._ids: list[bytes] = []
         self._second, self._date = -1, b""
@@ -93,15 +94,15 @@ class ProxyCore:
             settings.real_ip_header.lower().encode(),
             settings.real_ip_recursive,
         )
-        most = settings.nginx_events_worker_connections
-        self.admission = Admission(
-            most_connections() if most is None else most, settings.max_connections_per_client, self.trust, self.refusals
-        )
         self._body_limit = settings.nginx_http_client_max_body_size
         self.body_memory = settings.nginx_http_client_body_buffer_size
         self.debug_allowed = settings.allow_debug_header
         self._tell_reason = settings.gateway_reason_header
         self._error_type = settings.error_default_type.encode()
+
+    def _bounds(self, settings: Settings) -> tuple[int | None, int, Trust]:
+        """How many connections there may be."""
+        return settings.nginx_events_worker_connections, settings.max_connections_per_client, self.trust
 
     def prepare(self, settings: Settings) -> Prepared:
         """Get ready for other settings; those that are not renewable stay.
@@ -117,6 +118,7 @@ class ProxyCore:
 
         def commit() -> None:
             self._follow(settings)
+            self.admission.limit(*self._bounds(settings))
             self.pool.limit(*bounds)
             self.streams.limit(*bounds)
             self.outgoing.renew(defaults)

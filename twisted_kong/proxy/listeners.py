@@ -116,6 +116,7 @@ class Door:
         self.proxy.port_maps = settings.port_maps
         if self._secure is not None:
             self._secure.patience = settings.nginx_http_client_header_timeout
+            self._secure.most = settings.max_tls_handshakes
         if self._introduced is not None:
             self._introduced.patience = settings.nginx_http_client_header_timeout
 
