@@ -39,6 +39,8 @@ CLIENT = "192.0.2.7"
 
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+HALF = ConnectionDone()
+"""What is read where the other side says no more."""
 
 
 _broken: list[LogEvent] = []
@@ -106,6 +108,11 @@ class Line:
             self._protocol.readConnectionLost()
         else:
             self.close()
+
+    def say_no_more(self) -> None:
+        """The same, but found out by the gateway only when it reads, as with a socket."""
+        self._arriving.append(HALF)
+        self._arrive()
 
     def reset(self) -> None:
         """Break the connection, whatever is on its way."""
@@ -209,7 +216,9 @@ class Line:
     def _arrive(self) -> None:
         while self._arriving and self.reading and not (self._closing or self._aborted) and self.lost is None:
             piece = self._arriving.pop(0)
-            if isinstance(piece, Exception):
+            if piece is HALF and IHalfCloseableProtocol.providedBy(self._protocol):
+                self._protocol.readConnectionLost()
+            elif isinstance(piece, Exception):
                 self._lose(piece)
             else:
                 self.protocol.dataReceived(piece)

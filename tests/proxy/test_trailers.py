@@ -34,6 +34,49 @@ def test_client_that_takes_trailers(at_once: bool) -> None:
     lab.assert_idle()
 
 
+@pytest.mark.parametrize(
+    ("said", "passed"),
+    [
+        (b"X-Sum", b"Trailer: X-Sum"),
+        (b"X-Sum, Content-Length,x-b", b"Trailer: X-Sum, x-b"),
+        (b"Content-Length", None),
+        (b"", None),
+        (b"not a name", None),
+    ],
+)
+def test_announced(said: bytes, passed: bytes | None) -> None:
+    """Trailers that are passed on are announced as the origin does; what is not passed on is not announced."""
+    lab = Lab()
+    client = lab.client(get(b"TE: trailers"))
+    lab.origin().send(CHUNKED.replace(b"X-Sum", said) + END)
+    lines = [line for line in client.received.split(b"\r\n\r\n")[0].split(b"\r\n") if line.startswith(b"Trailer")]
+    assert lines == ([] if passed is None else [passed])
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [
+        (GET, CHUNKED + END),
+        (get(b"TE: trailers", version=b"1.0"), CHUNKED + END),
+        (get(b"TE: trailers"), b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTrailer: X-Sum\r\n\r\nok"),
+    ],
+)
+def test_not_announced(request_: bytes, answer: bytes) -> None:
+    """Where no trailers can come none are announced."""
+    lab = Lab()
+    client = lab.client(request_)
+    lab.origin().send(answer)
+    assert b"200 OK" in client.received
+    assert b"Trailer" not in client.received
+
+
+def test_announced_by_a_client() -> None:
+    """What a client announces does not reach an origin, which gets no trailers."""
+    lab = Lab()
+    lab.client(b"POST / HTTP/1.1\r\nHost: a.test\r\nTrailer: X\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n")
+    assert b"Trailer" not in lab.origin().received
+
+
 @pytest.mark.parametrize("lines", [(), (b"TE: gzip",), (b"Connection: close",)])
 def test_client_that_does_not(lines: tuple[bytes, ...]) -> None:
     """Nobody else gets them."""

@@ -38,6 +38,7 @@ from twisted_kong.proxy.forwarding import Client, asks_for_websocket, forwarded,
 from twisted_kong.proxy.headers import RequestHead, ResponseHead, has_date
 from twisted_kong.proxy.lookups import Lookups, told
 from twisted_kong.proxy.sending import Connection, Sending, let_go
+from twisted_kong.proxy.trailers import announced
 from twisted_kong.proxy.tunnel import Tunnel
 from twisted_kong.proxy.upload import Upload
 from twisted_kong.runtime.balancer import Balancer, Lease
@@ -272,6 +273,9 @@ class Exchange(Sending):
         lines += core.tokens.proxied(head, self.request_id, latency, self._picked - self.started, self.client.http2)
         if core.debug_allowed and self.match is not None:
             lines += core.debug_lines(self.head, self.match)
+        names = head.meaning.value(b"trailer")
+        if names is not None and head.meaning.length is None and self.head.takes_trailers:
+            lines += announced(names)
         return lines if self._bond is None else self._bond.mark(lines, self._peer)
 
     def answered(self, head: ResponseHead, content: bytes, ended: bool) -> None:

@@ -43,7 +43,9 @@ SHORTEST_FIELD = 4
 _DIGITS = re.compile(rb"\d{1,18}")
 
 _REQUEST_SPECIAL = (
-    CONNECTION_BOUND | CLAIMS | {b"content-length", b"expect", b"host", b"http2-settings", b"x-kong-request-id"}
+    CONNECTION_BOUND
+    | CLAIMS
+    | {b"content-length", b"expect", b"host", b"http2-settings", b"trailer", b"x-kong-request-id"}
 )
 _RESPONSE_SPECIAL = CONNECTION_BOUND | {
     b"content-length",
@@ -98,6 +100,11 @@ class RequestHead:
     def values(self, name: bytes) -> list[bytes]:
         """All values of the field ``name`` (lower case), in order."""
         return self._memory.values(self._lines, name)
+
+    @property
+    def takes_trailers(self) -> bool:
+        """Whether fields behind the answer reach whoever asks."""
+        return self.minor == 2 or (self.minor == 1 and b"trailers" in (self.meaning.value(b"te") or b"").lower())
 
 
 class ResponseHead:

@@ -17,6 +17,7 @@ from twisted_kong.proxy.patience import Patience
 from twisted_kong.proxy.refusing import last_answer
 from twisted_kong.proxy.server import ServerConnection
 from twisted_kong.proxy.server_names import ServerNames
+from twisted_kong.proxy.staying import StayingConnection
 from twisted_kong.proxy.tls_server import SecureListener
 from twisted_kong.settings import Listener, Settings
 
@@ -39,9 +40,10 @@ class ProxyListener(ServerFactory):
         self.connections: set[ServerConnection | Http2Connection | Undecided] = set()
         self.port_maps = settings.port_maps
         self._scheme = scheme
+        self._http1 = StayingConnection if settings.nginx_http_proxy_ignore_client_abort else ServerConnection
 
     def buildProtocol(self, addr: IAddress | None) -> ServerConnection | Undecided:
-        return Undecided(self, lambda: ServerConnection(self)) if self.http2 else ServerConnection(self)
+        return Undecided(self, lambda: self._http1(self)) if self.http2 else self._http1(self)
 
     def joined(self, connection: ServerConnection | Http2Connection) -> Client:
         """``connection`` has begun; who it comes from."""

@@ -276,7 +276,7 @@ class ServerConnection(Wire):
     def answer_trailers(self, lines: bytes) -> None:
         head = self._head
         assert head is not None
-        if self._chunking and b"trailers" in (head.meaning.value(b"te") or b"").lower():
+        if self._chunking and head.takes_trailers:
             self._trailers = lines
 
     def switch(self, lines: bytes) -> tuple[Wire, bytes]:

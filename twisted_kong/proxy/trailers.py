@@ -1,4 +1,4 @@
-"""Fields that follow a body: which of them are passed on. Pure.
+"""Fields that follow a body: which of them are passed on, and announced. Pure.
 
 A trailer may not say where the message ends, where it goes, who asks or what its content is (RFC 9110 §6.5.1): what
 somebody has decided by the head would be decided anew by somebody behind.
@@ -59,3 +59,10 @@ def passed_on(lines: Iterable[bytes]) -> bytes:
         if lowered not in _NEVER and not lowered.startswith(_NEVER_FAMILIES):
             block.append(b"%b: %b\r\n" % (name, value.rstrip(b" \t")))
     return b"".join(block)
+
+
+def announced(names: bytes) -> bytes:
+    """The line that announces those of the fields named that would go on (``Trailer``, RFC 9110 §6.6.2); or none."""
+    said = [name.strip(b" \t") for name in names.split(b",")]
+    going = [name for name in said if passed_on([name + b":"])]
+    return b"Trailer: %b\r\n" % b", ".join(going) if going else b""

@@ -303,6 +303,11 @@ class Settings:
         values.time, "75s", "Time an idle connection of a client stays open; 0 closes it after each answer."
     )
     nginx_http_keepalive_requests: int = setting(values.integer, "10000", "Requests on one connection of a client.")
+    nginx_http_proxy_ignore_client_abort: bool = setting(
+        values.boolean,
+        "off",
+        "Whether a client of HTTP/1 that ends its side of the connection is answered all the same; it may have gone.",
+    )
     nginx_http_http2_max_concurrent_streams: int = setting(
         values.integer, "128", "Requests at a time on one HTTP/2 connection of a client; at least one."
     )
