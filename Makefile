@@ -11,13 +11,14 @@ INSTALLED := $(VENV)/installed
 SOURCES := twisted_kong twisted/plugins etc benchmarks tests \
   $(wildcard plugins/*.py) plugins/wheel-example/src plugins/wheel-example/tests
 
-.PHONY: help run test lint bench fuzz lock clean
+.PHONY: help run test lint bench soak fuzz lock clean
 
 help:
 	@echo 'make run     a gateway with three demo origins on 127.0.0.1:8000, its Admin API on 127.0.0.1:8001'
 	@echo 'make test    lint, then every test'
 	@echo 'make lint    style, types, and which module may import which'
 	@echo 'make bench   the gateway beside nginx and HAProxy, and at scale; BENCH="--quick" passes options on'
+	@echo 'make soak    half an hour of mixed traffic, changes and failures; SOAK="--seconds 60" passes options on'
 	@echo 'make fuzz    what comes from the network, against its properties; TARGET=dns_replies RUNS=1000000 choose'
 	@echo 'make lock    the newest version of everything, into constraints.txt'
 	@echo 'make clean   remove what the others made, the demo'\''s database included'
@@ -25,9 +26,9 @@ help:
 run: $(INSTALLED)
 	@exec $(BIN)/python etc/demo.py
 
-# A real name server is among the tests. Only a Debian's root can install it; without it they say that it is missing.
+# Real servers are among the tests. Only a Debian's root can install them; without them tests say what is missing.
 test: lint
-	@if ((!EUID)) && command -v apt-get > /dev/null; then etc/apt-install knotd=knot; fi
+	@if ((!EUID)) && command -v apt-get > /dev/null; then etc/apt-install knotd=knot nginx=nginx-light haproxy; fi
 	$(BIN)/python -m pytest $(TEST)
 
 lint: $(INSTALLED)
@@ -44,6 +45,11 @@ bench: $(INSTALLED)
 	$(BIN)/python -m benchmarks.picks
 	$(BIN)/python -m benchmarks $(BENCH)
 	$(BIN)/python -m benchmarks.ways
+
+# What `make test` does for two minutes.
+SOAK ?= --seconds 1800
+soak: $(INSTALLED)
+	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 # Guided by coverage and bounded by the number of runs; what is found interesting is kept below .run/fuzzing.
 RUNS ?= 20000

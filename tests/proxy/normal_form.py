@@ -59,12 +59,18 @@ def requests(data: bytes) -> list[Message]:
     """The requests in all that came over a connection, of which the last may be incomplete."""
     found = []
     while data:
-        message, data = _head(data, _REQUEST_LINE)
+        message, data = request(data)
         found.append(message)
-        if message.first:
-            assert message.value(b"host") is not None
-            data = _body(message, data, 0)
     return found
+
+
+def request(data: bytes) -> tuple[Message, bytes]:
+    """The first request in ``data``, and what follows it."""
+    message, data = _head(data, _REQUEST_LINE)
+    if message.first:
+        assert message.value(b"host") is not None
+        data = _body(message, data, 0)
+    return message, data
 
 
 def answers(data: bytes, methods: Sequence[bytes]) -> list[Message]:
