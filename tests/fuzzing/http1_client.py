@@ -48,7 +48,7 @@ class Run:
     """One answer: ``message`` is what the client got, ``whole`` that it is all of it, ``theirs`` that it is the
     origin's."""
 
-    def __init__(self, lab: Lab, way: Way, pieces: list[bytes]) -> None:
+    def __init__(self, lab: Lab, way: Way, pieces: list[bytes], *, again: bool) -> None:
         client = lab.client(way.request)
         origin = lab.origin()
         for piece in pieces:
@@ -62,7 +62,8 @@ class Run:
             lab.turns()
             self._read(client, way)
         assert self.whole or client.ended, "half of an answer, on a connection that stays"
-        self._ask_again(lab, origin)
+        if again:
+            self._ask_again(lab, origin)
         for line in (client, *lab.origins()):
             if line.lost is None:
                 line.close()
@@ -118,8 +119,8 @@ class Target:
         self._count += 1
         if not self._count % 64:
             self._lab.network.advance(1000)  # let go of deadlines that nobody waits for any more
-        whole = Run(self._lab, way, [sent])
-        pieces = Run(self._lab, way, cut(sent, plan >> 1 & 31))
+        whole = Run(self._lab, way, [sent], again=bool(plan & 2))
+        pieces = Run(self._lab, way, cut(sent, plan >> 1 & 31), again=not plan & 2)
         assert whole.told == pieces.told, (whole.message, pieces.message)
         if way.method == b"GET" and whole.whole and whole.theirs:
             self._compare(sent, whole.message)
