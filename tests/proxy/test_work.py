@@ -83,6 +83,19 @@ def test_bytecodes() -> None:
     assert work()[0] <= BYTECODES
 
 
+def test_attributes() -> None:
+    """A connection has no more attributes than the 30 whose names Python shares among the objects of a class.
+
+    Beyond them each object has a table of its own, five times as large, and whatever is looked up in it takes longer.
+    """
+    lab = Lab()
+    client = lab.client(request(0))
+    origin = lab.origin()
+    origin.send(ANSWER)
+    for connection in (client.protocol, origin.protocol):
+        assert len(vars(connection)) <= 30, sorted(vars(connection))
+
+
 def test_the_count_counts() -> None:
     """Twice as many requests take twice as much work: nothing of it grows with how many there were before."""
     few, many = work(20), work(200)

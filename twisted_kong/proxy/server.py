@@ -42,9 +42,14 @@ REQUESTS_A_TURN = 64
 class ServerConnection(Wire):
     """One connection of a client."""
 
+    # What few connections ever change is the class's: Python shares the names of up to 30 attributes among the objects
+    # of a class, and beyond that every connection would be larger and slower (tests/proxy/test_work.py).
+    switching = True
+    _blank_after = 0  # how many requests there were when empty lines came last
+    _pace: Pace | None = None  # at which the current body has to come
+
     def __init__(self, listener: ProxyListener) -> None:
         super().__init__(listener.core.deadlines)
-        self.switching = True
         self._listener = listener
         self._core = listener.core
         self._patience = listener.patience
@@ -53,11 +58,9 @@ class ServerConnection(Wire):
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None
         self._body: Body | None = None  # of the current request, while it is not complete
-        self._pace: Pace | None = None  # at which it has to come
         self._buffer = b""
         self._scanned = 0  # bytes of the buffer known not to end a head
         self._requests = 0
-        self._blank_after = 0  # how many requests there were when empty lines came last
         self._reading = False
         self._expecting = False  # the client waits for 100 Continue
         self._chunking = False  # the answer is sent in chunks

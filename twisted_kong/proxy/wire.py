@@ -65,12 +65,12 @@ class _Flow:
 class Wire(Waiter, Protocol):
     """One connection of the proxy."""
 
+    _left = 0  # of the backlog, when somebody asked last
     transport: Any  # an ITransport that is an IConsumer and an IPushProducer as well; no interface says all three
 
     def __init__(self, deadlines: Deadlines) -> None:
         super().__init__(deadlines)
         self.congested = False
-        self._left = 0  # of the backlog, when somebody asked last
         self._paused = False
         self._socket: socket.socket | None = None  # where it can be written to at once
 
