@@ -7,7 +7,7 @@ it knows what `twisted_kong.serving.IServing` says.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -47,9 +47,9 @@ from twisted_kong.store.declarative import NOTHING_LOADED, Loader, text_of
 from twisted_kong.store.memory import MemoryStore
 from twisted_kong.telemetry.certificates import CertificateMetrics
 from twisted_kong.telemetry.health import TargetHealth
-from twisted_kong.telemetry.measurements import Measurements
+from twisted_kong.telemetry.measurements import Asked, Measurements
 from twisted_kong.telemetry.names import NameMetrics
-from twisted_kong.telemetry.node import NodeMetrics
+from twisted_kong.telemetry.node import Garbage, NodeMetrics
 from twisted_kong.tls import client_defaults
 
 T = TypeVar("T")
@@ -96,8 +96,8 @@ class Control:
 
     # -- the APIs ----------------------------------------------------------------------------------------------
 
-    def tell_of(self, serving: IServing, unready: Callable[[], str | None]) -> None:
-        """Make the APIs; ``unready`` says why there should be no traffic for now, or None."""
+    def tell_of(self, serving: IServing, unready: Callable[[], str | None], measured: Sequence[Collector] = ()) -> None:
+        """Make the APIs; ``unready`` says why there should be no traffic for now, or None. More is ``measured``."""
         settings, names, gateway = self._settings, self.names, self.gateway
         self._serving = serving
         id = node_id(settings.prefix)
@@ -106,6 +106,9 @@ class Control:
             NameMetrics(names.states, lambda: (names.questions, names.failures)),
             CertificateMetrics(self._expiries.found),
             ProcessCollector(registry=None),
+            Garbage(),
+            Asked(serving.measured),
+            *measured,
         ]
         if settings.upstream_health_metrics:
             collectors.append(TargetHealth(gateway.target_states))

@@ -7,7 +7,8 @@ comes from any of them is verified in the same way, and what is wrong is told in
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
@@ -24,7 +25,7 @@ from twisted_kong.balancing.leastconnections import LeastConnectionsFactory
 from twisted_kong.balancing.poweroftwo import PowerOfTwoChoicesFactory
 from twisted_kong.balancing.roundrobin import RoundRobinFactory
 from twisted_kong.balancing.sticky import StickySessionsFactory
-from twisted_kong.discovery import Candidate, drop_ins, entry_points
+from twisted_kong.discovery import GROUP, Candidate, drop_ins, entry_points
 from twisted_kong.errors import ComponentError
 from twisted_kong.health.checkers.grpc import GrpcCheckerFactory, GrpcsCheckerFactory
 from twisted_kong.health.checkers.http import HttpCheckerFactory, HttpsCheckerFactory
@@ -84,6 +85,17 @@ class Registry:
         :raise ComponentError: something cannot be imported, or is no component, or has the name of another.
         """
         return cls(chain(BUILT_IN, entry_points(), drop_ins(plugin_dirs)))
+
+    def homes(self) -> Iterator[tuple[Component, str]]:
+        """Each component with the file that its code is in; a package, which is more than one, with its directory."""
+        for named in self._found.values():
+            for component, factory in named.values():
+                module = type(factory).__module__
+                parts = module.split(".")
+                own = 1 if parts[0] != "twisted_kong" else 3 if module.startswith(f"{GROUP}.") else len(parts)
+                file = getattr(sys.modules.get(".".join(parts[:own])), "__file__", None)
+                if file is not None:
+                    yield component, file.removesuffix("__init__.py")
 
     def resolver(self, name: str) -> IResolverFactory:
         """The resolver that ``dns_resolver_plugin`` names.

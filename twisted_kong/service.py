@@ -36,6 +36,7 @@ from twisted_kong.settings.renewable import renewed
 from twisted_kong.systemd import Supervisor
 from twisted_kong.tasks import detach
 from twisted_kong.telemetry.levels import Threshold
+from twisted_kong.telemetry.stalls import Watch
 from twisted_kong.terminal import has_terminal
 
 log = Logger()
@@ -145,6 +146,7 @@ class GatewayService(Service):
         self._registry = registry
         self._lock: PrefixLock | None = None
         self._threshold: Threshold | None = None
+        self._watch: Watch
         self._supervisor = Supervisor(os.environ, reactor)
         self._unready: str | None = "starting"
         self._terminal = False
@@ -172,7 +174,8 @@ class GatewayService(Service):
         self._threshold = Threshold(settings.log_level)
         self.control = control = Control(reactor, settings, registry)
         self.serving = Serving(reactor, settings, control.gateway, control.names)
-        control.tell_of(self.serving, lambda: self._unready)
+        self._watch = Watch(reactor, settings.stall_timeout, registry.homes())
+        control.tell_of(self.serving, lambda: self._unready, [self._watch])
         for each in (self.serving.prepare, control.renewals.prepare):
             self._renewals.add(each)
         self._before = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
@@ -185,6 +188,7 @@ class GatewayService(Service):
         gc.freeze()  # a collection that walks the whole configuration stops all traffic meanwhile
         self._unready = None
         reactor.callWhenRunning(self._supervisor.ready)
+        reactor.callWhenRunning(self._watch.start)
         log.info("ready: {prefix}", prefix=settings.prefix)
         if settings.inert:
             log.info("settings without effect here: {names}", names=", ".join(settings.inert))
@@ -250,6 +254,7 @@ class GatewayService(Service):
             log.warn("{count} requests were cut off", count=left)
         await serving.close()
         await control.close()
+        self._watch.close()
         for number in (signal.SIGUSR1, signal.SIGQUIT):
             signal.signal(number, signal.SIG_DFL)
         if self._lock is not None:

@@ -6,12 +6,13 @@ other half is `twisted_kong.control`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
 from typing import Any, Protocol
 
+from prometheus_client.core import Metric
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
@@ -27,6 +28,7 @@ from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Settings
 from twisted_kong.telemetry.accesslog import FORMATS, AccessLog
+from twisted_kong.telemetry.pools import PoolMetrics
 from twisted_kong.telemetry.traffic import Traffic
 
 LAST_CALL = 0.25
@@ -53,6 +55,9 @@ class IServing(Protocol):
 
     def counted(self) -> Counted:
         """What was counted of connections and requests."""
+
+    def measured(self) -> Sequence[Metric]:
+        """What else is measured of whoever serves, now; counters and sums that can be added up."""
 
     def rotate(self) -> None:
         """Somebody has moved the access log away."""
@@ -84,6 +89,7 @@ class Serving:
         self.traffic = Traffic()
         self._access_log = open_access_log(settings, reactor)
         self.core = ProxyCore(reactor, settings, gateway, names, Random(), Recorder(self.traffic, self._access_log))
+        self._collectors = [PoolMetrics({"http/1.1": self.core.pool, "h2": self.core.streams})]
         self.doors: list[Door] = []
         self.ports: list[IListeningPort] = []
         self._renewals = Renewals()
@@ -132,6 +138,9 @@ class Serving:
             self.core.exchanges,
             self.core.requests,
         )
+
+    def measured(self) -> Sequence[Metric]:
+        return [family for collector in self._collectors for family in collector.collect()]
 
     def rotate(self) -> None:
         if self._access_log is not None:

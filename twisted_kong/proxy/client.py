@@ -149,6 +149,7 @@ class UpstreamConnection(Wire):
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self._pool.connections += 1
         attempt = self._attempt
         if attempt is None:
             self.abort()
@@ -317,6 +318,7 @@ class UpstreamConnection(Wire):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         super().connectionLost(reason)
+        self._pool.connections -= 1
         self._pool.forget(self)
         attempt, self._attempt = self._attempt, None
         if attempt is None:

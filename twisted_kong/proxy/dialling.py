@@ -119,6 +119,7 @@ class SecureStreams(Secured):
 
 def dial(core: ProxyCore, key: Key, attempt: Attempt, timeout: float) -> IConnector:
     """Open a connection for ``attempt``, within ``timeout`` seconds, the handshake of TLS included."""
+    core.pool.dialled += 1
     factory: ClientFactory
     if len(key) == 2:
         factory = Dial(key, core.pool, core.deadlines, core.response_parser, attempt)

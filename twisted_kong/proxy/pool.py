@@ -21,6 +21,12 @@ class Pool:
     def __init__(self, size: int, max_requests: int, idle: float | None) -> None:
         self.limit(size, max_requests, idle)
         self._waiting: dict[Hashable, dict[UpstreamConnection, None]] = {}
+        self.reused = 0
+        """How often one was taken that had been used before."""
+        self.connections = 0
+        """Connections there are, at work or idle."""
+        self.dialled = 0
+        """Connections that were asked for."""
 
     def limit(self, size: int, max_requests: int, idle: float | None) -> None:
         """These are the bounds from now on, for whoever comes back."""
@@ -33,7 +39,13 @@ class Pool:
         waiting = self._waiting.get(key)
         if not waiting:
             return None
+        self.reused += 1
         return waiting.popitem()[0]
+
+    @property
+    def idle(self) -> int:
+        """How many wait."""
+        return sum(map(len, self._waiting.values()))
 
     def put(self, connection: UpstreamConnection) -> None:
         """``connection`` has nothing more to do; it waits here or is closed."""

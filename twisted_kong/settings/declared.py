@@ -69,6 +69,12 @@ class Settings:
         "on there are failures alone that nobody has dealt with.",
     )
 
+    stall_timeout: float = setting(
+        values.seconds,
+        "0.5",
+        "Seconds for which nothing can be served until the log says where the gateway is stuck, and in whose code; 0 "
+        "for never. Ours, not Kong's.",
+    )
     proxy_access_log: LogFile | None = setting(
         values.access_log,
         "logs/access.log",

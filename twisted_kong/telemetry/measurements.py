@@ -30,6 +30,17 @@ class Collected(Collector):
         return iter(self._families)
 
 
+class Asked(Collector):
+    """What ``measured`` answers whenever it is asked."""
+
+    def __init__(self, measured: Callable[[], Sequence[Metric]]) -> None:
+        self._measured = measured
+
+    def collect(self) -> Iterator[Metric]:
+        """The families as they are now."""
+        return iter(self._measured())
+
+
 class Measurements:
     """What ``collectors`` tell, which is little, and the ``traffic``; ``aside`` does work where nobody waits for it."""
 

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 _CONNECTIONS = "connections_"
+
+
+class Garbage(Collector):
+    """What Python's collector of garbage does, by the names that `prometheus_client` has for it."""
+
+    def collect(self) -> Iterator[Metric]:
+        """The counters of each generation as they are now; the oldest ones are those that stop all else."""
+        told = {
+            "python_gc_collections": ("collections", "Collections of garbage."),
+            "python_gc_objects_collected": ("collected", "Objects that were garbage."),
+            "python_gc_objects_uncollectable": ("uncollectable", "Objects that were garbage and could not be freed."),
+        }
+        for name, (field, meaning) in told.items():
+            family = CounterMetricFamily(name, meaning, labels=["generation"])
+            for generation, counted in enumerate(gc.get_stats()):
+                family.add_metric([str(generation)], counted[field])
+            yield family
 
 
 class NodeMetrics(Collector):

@@ -57,6 +57,20 @@ class StreamPool:
         self.limit(size, max_requests, idle)
         self._connections: dict[Hashable, dict[UpstreamFrames, None]] = {}
         self._dials: dict[Hashable, dict[StreamDial, None]] = {}
+        self.reused = 0
+        """How often a stream was had of a connection that was there."""
+        self.dialled = 0
+        """Connections that were asked for."""
+
+    @property
+    def connections(self) -> int:
+        """Connections that take streams."""
+        return sum(map(len, self._connections.values()))
+
+    @property
+    def idle(self) -> int:
+        """Those that have none."""
+        return sum(each.is_quiet() for connections in self._connections.values() for each in connections)
 
     def limit(self, size: int, max_requests: int, idle: float | None) -> None:
         """These are the bounds from now on."""
@@ -71,6 +85,7 @@ class StreamPool:
         """
         for connection in self._connections.get(key, ()):
             if connection.has_room():
+                self.reused += 1
                 self._give(connection, attempt)
                 return None
         dials = self._dials.setdefault(key, {})
@@ -79,6 +94,7 @@ class StreamPool:
             return dial.wait(attempt)
         dial = StreamDial(key, self)
         dials[dial] = None
+        self.dialled += 1
         waiting = dial.wait(attempt)
         connect(dial)
         return waiting
