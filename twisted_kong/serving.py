@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, Protocol
 
 from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import deferLater
@@ -27,13 +28,18 @@ from twisted_kong.renewal import Prepared, Renewals, nothing
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Settings
-from twisted_kong.telemetry.accesslog import FORMATS, AccessLog
+from twisted_kong.telemetry.accesslog import FORMATS, AccessLog, traced
 from twisted_kong.telemetry.pools import PoolMetrics
 from twisted_kong.telemetry.traffic import Traffic
+from twisted_kong.traces import make_exporter, make_tracer
 
 LAST_CALL = 0.25
 """Seconds in which a client whose connection is idle when the gateway stops may still ask, and is answered: it may have
 asked already, and would otherwise see its connection end in place of an answer."""
+
+
+LAST_SPANS = 2.0
+"""Seconds that the collector of spans has for those that are left when the gateway stops."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +94,13 @@ class Serving:
         self._gateway = gateway
         self.traffic = Traffic()
         self._access_log = open_access_log(settings, reactor)
-        self.core = ProxyCore(reactor, settings, gateway, names, Random(), Recorder(self.traffic, self._access_log))
-        self._collectors = [PoolMetrics({"http/1.1": self.core.pool, "h2": self.core.streams})]
+        self._exporter = make_exporter(settings)
+        recorder = Recorder(self.traffic, self._access_log)
+        tracer = make_tracer(settings, Random(), self._exporter)
+        self.core = ProxyCore(reactor, settings, gateway, names, Random(), recorder, tracer)
+        self._collectors: list[Collector] = [PoolMetrics({"http/1.1": self.core.pool, "h2": self.core.streams})]
+        if self._exporter is not None:
+            self._collectors.append(self._exporter)
         self.doors: list[Door] = []
         self.ports: list[IListeningPort] = []
         self._renewals = Renewals()
@@ -101,6 +112,8 @@ class Serving:
 
         :raise StartupError: that is not possible where the settings say.
         """
+        if self._exporter is not None:
+            self._exporter.start()
         for listener, door in zip(self._settings.proxy_listen, self.make_doors(), strict=True):
             self.ports.append(door.guard(listen(self._reactor, listener, door.factory, "proxy_listen")))
 
@@ -165,9 +178,13 @@ class Serving:
         for door in self.doors:
             door.proxy.abort()
         self.core.close()
+        await deferLater(self._reactor, 0)  # what was aborted ends in the next turn, and has a line as well
         if self._access_log is not None:
-            await deferLater(self._reactor, 0)  # what was aborted ends in the next turn, and has a line as well
             self._access_log.close()
+        if self._exporter is not None:
+            self._exporter.end()
+            await self._until(lambda: self._exporter is None or self._exporter.ended, LAST_SPANS)
+            self._exporter.give_up()
 
     async def _until(self, there: Callable[[], bool], patience: float) -> None:
         """Wait until ``there()``, but no longer than so many seconds."""
@@ -190,6 +207,9 @@ def open_access_log(settings: Settings, reactor: Any) -> AccessLog | None:
         return None
     path = settings.prefix / wanted.path
     try:
-        return AccessLog(path, FORMATS[wanted.format](), reactor)
+        format = FORMATS[wanted.format]()
+        if settings.tracing_instrumentations and wanted.format != "json":
+            format = traced(format)
+        return AccessLog(path, format, reactor)
     except OSError as error:
         raise StartupError(f"proxy_access_log: expected a file to write to, got {path}: {error.strerror}") from None

@@ -29,6 +29,7 @@ class Ended:
     request_line: tuple[bytes, bytes, bytes] = (b"GET", b"/a?b=c", b"HTTP/1.1")
     fields: bytes = b""
     request_id: bytes = ID
+    trace_id: bytes = b""
     status: int = 200
     sent: int = 5
     latencies: Latencies = field(default=Latencies(0.001, 0.2, 0.049))

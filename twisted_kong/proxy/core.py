@@ -20,6 +20,7 @@ from twisted_kong.proxy.outgoing import Outgoing
 from twisted_kong.proxy.pool import Pool
 from twisted_kong.proxy.recording import Recorder
 from twisted_kong.proxy.refusing import Refusals
+from twisted_kong.proxy.tracing import Tracer
 from twisted_kong.renewal import Prepared
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.names import Names
@@ -48,12 +49,14 @@ class ProxyCore:
         names: Names,
         random: Random,
         recorder: Recorder | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self.reactor = reactor
         self.seconds: Callable[[], float] = reactor.seconds
         self.gateway = gateway
         self.names = names
         self.recorder = Recorder(Traffic()) if recorder is None else recorder
+        self.tracer = tracer
         self.deadlines = Deadlines(reactor)
         self.refusals = Refusals(self.recorder.traffic.refused, reactor.seconds)
         lines, size = settings.nginx_http_large_client_header_buffers

@@ -172,6 +172,8 @@ class Exchange(Sending):
 
     def _await(self, waiting: Deferred[Any], known: Callable[[Any], None], unknown: Callable[[Failure], None]) -> None:
         self._connecting = waiting
+        if self.trace is not None:
+            self.trace.looks_up(waiting, self.core.seconds)
         _ = waiting.addTimeout(self._service.timeouts.connect, self.core.reactor)
         _ = waiting.addCallbacks(known, unknown)
 
@@ -359,6 +361,8 @@ class Exchange(Sending):
     def _log_failure(self, what: str, failure: str, phase: str) -> None:
         """The latest attempt ended in ``failure`` in this ``phase``; ``what`` says it in words."""
         lasted = self.core.seconds() - self._began
+        if self.trace is not None:
+            self.trace.attempt_failed()
         self._failures += (Try(self._peer.address, self._began - self.started, lasted, failure, phase, what),)
         log.warn(
             "attempt {attempt} of {request_id} on {peer} of {name} {what}",

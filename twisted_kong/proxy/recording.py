@@ -56,6 +56,11 @@ class Record:
         return self._exchange.request_id
 
     @property
+    def trace_id(self) -> bytes:
+        trace = self._exchange.trace
+        return b"" if trace is None else trace.caller.trace_id
+
+    @property
     def latencies(self) -> Latencies:
         return self._exchange.latencies(self.ended)
 
@@ -85,6 +90,7 @@ class Unreadable:
         "sent",
         "started",
         "status",
+        "trace_id",
         "tries",
     )
 
@@ -95,6 +101,7 @@ class Unreadable:
         self.address = address
         self.fields = b""
         self.request_id = request_id
+        self.trace_id = b""
         self.status = status
         self.sent = sent
         self.started = self.ended = now
@@ -143,6 +150,9 @@ class Recorder:
         counted.record(status, before, upstream, total, received, sent)
         if self.access_log is not None:
             self._write(Record(exchange, status, sent, now))
+        if exchange.trace is not None:
+            with log.failuresHandled("recording a trace"):
+                exchange.trace.ended(exchange, status, now, Record(exchange, status, sent, now).names)
 
     def refused(self, unreadable: Unreadable) -> None:
         """A request was refused before it could be read."""

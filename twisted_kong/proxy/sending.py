@@ -25,6 +25,7 @@ from twisted_kong.tls import ClientTerms
 if TYPE_CHECKING:
     from twisted_kong.proxy.core import ProxyCore
     from twisted_kong.proxy.http2.pool import Waiting
+    from twisted_kong.proxy.tracing import Trace
     from twisted_kong.routing.router import Match
 
 
@@ -40,7 +41,7 @@ _UPGRADE = b"\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n"
 class Sending:
     """What of an exchange concerns the request on its way to a peer; whether and to whom it is sent does not.
 
-    ``match`` is the request's route, once that is known.
+    ``match`` is the request's route, once that is known; ``trace`` the one that it is part of, where there is tracing.
     """
 
     __slots__ = (
@@ -62,6 +63,7 @@ class Sending:
         "head",
         "match",
         "request_id",
+        "trace",
     )
 
     _peer: Peer  # who gets it
@@ -72,6 +74,7 @@ class Sending:
         self.head = head
         self.request_id = request_id
         self.match: Match | None = None
+        self.trace: Trace | None = None if core.tracer is None else core.tracer.begin(head)
         self._forwarded = b""  # the lines that tell about the client
         self._host_header: bytes | None = None  # what the upstream prescribes
         self._connection: Connection | None = None
@@ -138,6 +141,7 @@ class Sending:
         head = self.head
         match = self.match
         assert match is not None
+        passing = head.passing if self.trace is None else self.trace.pass_on(head.passing, self.core.seconds())
         if self._upload is not None:
             framing = b"Content-Length: %d\r\n" % self._upload.size
         elif head.meaning.length is not None:
@@ -145,7 +149,7 @@ class Sending:
         else:
             framing = b"Transfer-Encoding: chunked\r\n" if head.meaning.chunked else b""
         if self._call is not None and isinstance(self._connection, UpstreamStream):
-            lines = self._forwarded + framing + head.passing
+            lines = self._forwarded + framing + passing
             if self.core.tell_request_id:
                 lines += b"X-Kong-Request-Id: %b\r\n" % self.request_id
             return self._call.begin(self._connection, head, self._host(), match.path, lines)
@@ -161,7 +165,7 @@ class Sending:
                 self._forwarded,
                 *((b"X-Kong-Request-Id: ", self.request_id, b"\r\n") if self.core.tell_request_id else ()),
                 framing,
-                head.passing,
+                passing,
                 b"\r\n",
             )
         )

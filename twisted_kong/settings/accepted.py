@@ -43,9 +43,9 @@ _WHY: Mapping[str, str] = {
         lua_ssl_protocols lua_package_path lua_package_cpath lua_socket_pool_size untrusted_lua
         untrusted_lua_sandbox_requires untrusted_lua_sandbox_environment openresty_path""",
     "there are no Wasm filters": "wasm_filters_path wasm_filters",
-    "there is no tracing": """
-        tracing_instrumentations tracing_sampling_rate opentelemetry_tracing opentelemetry_tracing_sampling_rate
+    "requests are not timed part by part": """
         request_debug request_debug_token""",
+    "`tracing_*` are their names by now": "opentelemetry_tracing opentelemetry_tracing_sampling_rate",
     "nothing of ours goes through a proxy": "proxy_server proxy_server_ssl_verify",
     "error pages are the built-in ones": """
         error_template_html error_template_json error_template_xml error_template_plain""",

@@ -82,6 +82,25 @@ class Settings:
         " Kong's request id, the default) or `json`. SIGUSR1 opens it anew.",
     )
 
+    # -- tracing
+
+    tracing_instrumentations: frozenset[str] = setting(
+        values.instrumentations,
+        "off",
+        "What there are spans of: `request` alone, `balancer` (attempts), `dns_query`, or `all`; other words of Kong's "
+        "change nothing. Unless it is `off`, requests carry `traceparent` to upstreams, and the access log has the "
+        "trace's id.",
+    )
+    tracing_sampling_rate: float = setting(
+        values.share, "0.01", "Share of the traces begun here that are recorded, from 0 to 1; callers decide on theirs."
+    )
+    tracing_endpoint: str | None = setting(
+        values.optional(values.url),
+        "",
+        "URL to which spans are sent, OTLP over HTTP such as `http://127.0.0.1:4318/v1/traces`; without, none are. "
+        "Needs the extra `opentelemetry`. Ours, not Kong's.",
+    )
+
     # -- listening
 
     proxy_listen: tuple[Listener, ...] = setting(

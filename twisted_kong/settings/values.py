@@ -250,6 +250,38 @@ def _network_or_unix(text: str) -> Network | None:
         raise MalformedError("IP addresses, CIDR blocks or unix:") from None
 
 
+INSTRUMENTATIONS = ("request", "db_query", "router", "http_client", "dns_query", "balancer")
+"""Kong's, and those of each phase of plugins: ``plugin_access`` and the like."""
+
+
+def instrumentations(text: str) -> frozenset[str]:
+    """Kinds of spans; none for ``off``, every kind for ``all``."""
+    if text == "off":
+        return frozenset()
+    found = set(listed(_instrumentation)(text))
+    return frozenset(found | set(INSTRUMENTATIONS) if "all" in found else found)
+
+
+def _instrumentation(text: str) -> str:
+    if text not in (*INSTRUMENTATIONS, "all") and not text.startswith("plugin_"):
+        raise MalformedError("off alone, all, or some of " + ", ".join(INSTRUMENTATIONS))
+    return text
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    if not _NUMBER.fullmatch(text) or float(text) > 1:
+        raise MalformedError("a number from 0 to 1")
+    return float(text)
+
+
+def url(text: str) -> str:
+    """An absolute URL over HTTP."""
+    if not re.fullmatch(r"https?://[^\s/?#]+(/[^\s#]*)?", text):
+        raise MalformedError("http:// or https:// and a host, perhaps with a port and a path")
+    return text
+
+
 # -- nginx's ---------------------------------------------------------------------------------------------------
 
 

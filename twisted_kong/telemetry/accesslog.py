@@ -78,6 +78,10 @@ class Logged(Protocol):
         """32 hexadecimal digits."""
 
     @property
+    def trace_id(self) -> bytes:
+        """32 hexadecimal digits; empty where there is no tracing."""
+
+    @property
     def status(self) -> int:
         """What the client was told; 499 where it did not wait for it."""
 
@@ -189,6 +193,7 @@ def structured(exchange: Logged) -> bytes:
             "receive": None if receive is None else round(receive * 1000, 3),
         },
         "source": "kong" if waited is None else "upstream",
+        "trace_id": exchange.trace_id.decode() or None,
         "service": service or None,
         "route": route or None,
         "upstream": upstream or None,
@@ -226,6 +231,15 @@ def _user(authorization: bytes) -> bytes:
     except binascii.Error:
         return b""
     return user if colon else b""
+
+
+def traced(format: Format) -> Format:
+    """``format`` with the id of the trace at the end of each line; for lines that are no documents."""
+
+    def formatted(exchange: Logged) -> bytes:
+        return b'%b trace_id: "%b"\n' % (format(exchange)[:-1], exchange.trace_id or b"-")
+
+    return formatted
 
 
 FORMATS: dict[str, Callable[[], Format]] = {"combined": Combined, "json": lambda: structured}
