@@ -10,7 +10,7 @@ from loopback import GET, OK, Lab, post
 
 from twisted_kong.errors import NameNotFound
 from twisted_kong.model.traffic import Address, Answer
-from twisted_kong.telemetry.accesslog import AccessLog, structured
+from twisted_kong.telemetry.accesslog import AccessLog, Structured
 
 
 class Logging(Lab):
@@ -19,7 +19,7 @@ class Logging(Lab):
     def __init__(self, path: Path, *targets: str) -> None:
         super().__init__(targets)
         self.path = path
-        self.log = self.core.recorder.access_log = AccessLog(path, structured, self.network)
+        self.log = self.core.recorder.access_log = AccessLog(path, Structured(), self.network)
 
     def line(self) -> Any:
         """What is told of the one request."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from twisted_kong.telemetry.accesslog import BATCH, INTERVAL, AccessLog, Combined, Latencies, Try, escaped, structured
+from twisted_kong.telemetry.accesslog import BATCH, INTERVAL, AccessLog, Combined, Latencies, Structured, Try, escaped
 
 ID = b"0123456789abcdef" * 2
 
@@ -61,7 +61,7 @@ def test_user_without_password() -> None:
         ended = Ended(fields=b"Authorization: %b\r\nApikey: key-of-tom\r\n" % value)
         line = Combined()(ended).decode()
         assert line.startswith(f"192.0.2.7 - {user} [")
-        for text in (line, structured(ended).decode()):
+        for text in (line, Structured()(ended).decode()):
             assert not any(secret in text for secret in ("secret", "dG9t", "key-of-tom"))
 
 
@@ -74,7 +74,7 @@ def test_always_one_line(value: bytes) -> None:
     assert line.count(b"\n") == 1
     assert line.count(b'"') == 8
     assert all(0x20 <= byte < 0x7F for byte in line[:-1])
-    assert structured(ended).count(b"\n") == 1
+    assert Structured()(ended).count(b"\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_json() -> None:
         Try("10.0.0.1:80", 0.001, 0.1, "timeout", "answer", "failed: no answer in time"),
         Try("10.0.0.2:80", 0.101, 0.05, None),
     ]
-    document = json.loads(structured(Ended(tries=tries, names=("orders", "all", "pool"), status=502)))
+    document = json.loads(Structured()(Ended(tries=tries, names=("orders", "all", "pool"), status=502)))
     assert document["tries"] == [
         {
             "peer": "10.0.0.1:80",
