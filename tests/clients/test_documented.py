@@ -59,7 +59,11 @@ def configure(gateway: RunningGateway, port: int) -> None:
 def test_metrics() -> None:
     """The table of metrics has the names, types and labels that there are."""
     (nobody,) = free_ports(1)
-    settings = {"tracing_instrumentations": "all", "tracing_endpoint": f"http://127.0.0.1:{nobody}/"}
+    settings = {
+        "tracing_instrumentations": "all",
+        "tracing_endpoint": f"http://127.0.0.1:{nobody}/",
+        "status_listen": "127.0.0.1:0 ssl",
+    }
     with running(settings=settings) as gateway:
         configure(gateway, nobody)
         ask(gateway, [get(b"/a"), get(b"/nowhere")])

@@ -109,7 +109,8 @@ def spans(collector: Heard, count: int) -> list[Any]:
     while len(found) < count:
         path, headers, body = collector.heard.get(timeout=30)
         assert (path, headers["content-type"]) == ("/v1/traces", "application/x-protobuf")
-        request = ExportTraceServiceRequest.FromString(body)
+        request = ExportTraceServiceRequest()
+        request.ParseFromString(body)
         for resource in request.resource_spans:
             told = {each.key: each.value.string_value for each in resource.resource.attributes}
             assert told["service.name"] == "kong"
