@@ -431,9 +431,8 @@ class Exchange(Sending):
     def latencies(self, ended: float) -> Latencies:
         """Where the time went, for an exchange that ended then."""
         before = ended - self.started if self.before < 0 else self.before
-        if not self._status:
-            return Latencies(before, None, None)
-        return Latencies(before, self._latency, ended - self._picked - self._latency)
+        answered = (self._latency, ended - self._picked - self._latency) if self._status else (None, None)
+        return Latencies(before, *answered)
 
     @property
     def destination(self) -> str:
