@@ -11,7 +11,7 @@ INSTALLED := $(VENV)/installed
 SOURCES := twisted_kong twisted/plugins etc benchmarks tests \
   $(wildcard plugins/*.py) plugins/wheel-example/src plugins/wheel-example/tests
 
-.PHONY: help run test lint bench soak fuzz lock clean
+.PHONY: help run test lint bench soak fuzz wheelhouse lock clean
 
 help:
 	@echo 'make run     a gateway with three demo origins on 127.0.0.1:8000, its Admin API on 127.0.0.1:8001'
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench   the gateway beside nginx and HAProxy, and at scale; BENCH="--quick" passes options on'
 	@echo 'make soak    half an hour of mixed traffic, changes and failures; SOAK="--seconds 60" passes options on'
 	@echo 'make fuzz    what comes from the network, against its properties; TARGET=dns_replies RUNS=1000000 choose'
+	@echo 'make wheelhouse  the gateway and all it needs, as wheels, for an image: see Dockerfile'
 	@echo 'make lock    the newest version of everything, into constraints.txt'
 	@echo 'make clean   remove what the others made, the demo'\''s database included'
 
@@ -73,6 +74,15 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
 	@touch $@
 
+# For the Python of the image, on a machine like this one.
+wheelhouse: IMAGE_PYTHON ?= 3.13
+wheelhouse: $(INSTALLED)
+	@rm -rf wheelhouse build
+	$(BIN)/python -m build --no-isolation --wheel --outdir wheelhouse
+	$(BIN)/pip download --quiet --dest wheelhouse -c constraints.txt --only-binary=:all: \
+	  --python-version $(IMAGE_PYTHON) wheelhouse/*.whl
+	@rm -rf build
+
 lock:
 	@$(new_venv)
 	$(BIN)/pip install --quiet --disable-pip-version-check --upgrade pip setuptools
@@ -97,6 +107,6 @@ define new_venv
 endef
 
 clean:
-	rm -rf $(VENV) .run build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .run build dist wheelhouse *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -f twisted/plugins/dropin.cache

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import pytest
 
-from twisted_kong.command import ask
+from twisted_kong.asking import ask
 from twisted_kong.settings import load
 
 SOUND = """\

@@ -11,6 +11,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from twisted_kong import tls
+from twisted_kong.errors import StartupError
 from twisted_kong.proxy.server_names import ServerNames
 from twisted_kong.renewal import Prepared, Renewals
 from twisted_kong.runtime.gateway import Gateway
@@ -53,6 +54,30 @@ def over_tls(
     if not any(listener.ssl for listener in listeners):
         return site
     return _over(_admin_context, site, settings, renewals)
+
+
+def over_mutual_tls(
+    site: IProtocolFactory, listeners: Collection[Listener], settings: Settings, renewals: Renewals
+) -> IProtocolFactory:
+    """The same for the Admin API, whose clients may have to show a certificate as well.
+
+    :raise StartupError: the certificates of the settings cannot be used.
+    """
+    if not any(listener.ssl for listener in listeners):
+        return site
+    return _over(_demanding_context, site, settings, renewals)
+
+
+def _demanding_context(settings: Settings) -> SSL.Context:
+    context = _admin_context(settings)
+    wanted = settings.nginx_admin_ssl_verify_client
+    if wanted != "off":
+        setting = "nginx_admin_ssl_client_certificate"
+        authorities = tls.authorities(settings.nginx_admin_ssl_client_certificate, setting)
+        if not authorities:
+            raise StartupError(f"{setting}: expected authorities beside nginx_admin_ssl_verify_client, got none")
+        tls.demand_certificate(context, authorities, settings.nginx_admin_ssl_verify_depth, wanted == "on")
+    return context
 
 
 def _admin_context(settings: Settings) -> SSL.Context:

@@ -11,30 +11,34 @@ it. One that does would notice with its next change; so it is found by its Admin
 from __future__ import annotations
 
 import argparse
-import http.client
-import json
+import getpass
 import os
 import platform
 import signal
 import socket
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import twisted
 from twisted_kong import KONG_VERSION, VERSION, __version__
+from twisted_kong.asking import TokenWanted, admin_address, ask
+from twisted_kong.commandline import Command, make_parser
 from twisted_kong.control import database_file, make_schema, open_store
 from twisted_kong.errors import GatewayError, StartupError
+from twisted_kong.guarded import callers_of, check_doors
 from twisted_kong.interfaces import IConfigStore
+from twisted_kong.model.changes import Author
 from twisted_kong.model.declarative.expansion import Stated, expand
 from twisted_kong.model.declarative.export import as_yaml
 from twisted_kong.model.declarative.faults import InvalidDocument
 from twisted_kong.model.declarative.plan import addition
 from twisted_kong.prefix import make_prefix, node_id
 from twisted_kong.registry import Registry
-from twisted_kong.settings import Listener, Settings, load
+from twisted_kong.settings import Settings, load
 from twisted_kong.simulation.load import read_load
 from twisted_kong.simulation.picture import picture
 from twisted_kong.simulation.progress import Bar
@@ -42,11 +46,9 @@ from twisted_kong.simulation.report import told
 from twisted_kong.simulation.sources import from_entities, from_gateway
 from twisted_kong.simulation.world import simulate
 from twisted_kong.store.declarative import report, text_of, tree_of
+from twisted_kong.tokencommand import token
 
 T = TypeVar("T")
-
-PATIENCE = 5.0
-"""Seconds that the Admin API has to answer."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -54,61 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     :raise SystemExit: it could not be done, or not be understood.
     """
-    options = parser().parse_args(arguments)
+    options = make_parser(COMMANDS).parse_args(arguments)
     try:
         options.command(options)
     except GatewayError as error:
         raise SystemExit(f"Error: {error}") from None
-
-
-def parser() -> argparse.ArgumentParser:
-    """The options of every command."""
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("-c", "--conf", metavar="FILE", help="settings, in the syntax of kong.conf")
-    common.add_argument("-p", "--prefix", metavar="DIRECTORY", help="where the gateway keeps everything")
-    plugins = argparse.ArgumentParser(add_help=False)
-    plugins.add_argument("--plugin-dir", metavar="DIR", action="append", help="drop-in components; may be repeated")
-    both = [common, plugins]
-    whole = argparse.ArgumentParser(prog="kong-gateway", description="Everything but running a gateway: see twistd.")
-    commands = whole.add_subparsers(required=True, metavar="COMMAND")
-
-    config = commands.add_parser("config", help="declarative configuration, from and to files")
-    actions = config.add_subparsers(required=True, metavar="ACTION")
-    add = actions.add_parser("init", help="write an example to begin with")
-    add.add_argument("file", metavar="FILE", type=Path, nargs="?", default=Path("kong.yml"))
-    add.set_defaults(command=config_init)
-    add = actions.add_parser("parse", parents=both, help="tell whether a file can be loaded")
-    add.add_argument("file", metavar="FILE", type=Path)
-    add.set_defaults(command=config_parse)
-    add = actions.add_parser("db_import", aliases=["db-import"], parents=both, help="add a file to the database")
-    add.add_argument("file", metavar="FILE", type=Path)
-    add.set_defaults(command=config_db_import)
-    add = actions.add_parser("db_export", aliases=["db-export"], parents=[common], help="write the database to a file")
-    add.add_argument("file", metavar="FILE", type=Path, nargs="?", default=Path("kong.yml"))
-    add.set_defaults(command=config_db_export)
-
-    add = commands.add_parser("components", parents=both, help="list the components, and where they come from")
-    add.set_defaults(command=components)
-    add = commands.add_parser("simulate", parents=both, help="tell what an upstream would do under a load")
-    add.add_argument("file", metavar="FILE", type=Path, nargs="?", help="a declarative file that has the upstream")
-    add.add_argument("--admin", metavar="URL", help="the Admin API of a gateway that has it, in place of a file")
-    add.add_argument("--upstream", metavar="NAME", help="which upstream, where there are several")
-    add.add_argument("--load", metavar="FILE", type=Path, help="the load: see docs/simulator.md")
-    add.add_argument("--rate", metavar="NUMBER", type=float, help="requests a second")
-    add.add_argument("--duration", metavar="SECONDS", type=float, help="how long they come")
-    add.add_argument("--algorithm", metavar="NAME", action="append", help="instead of its own; may be repeated")
-    add.add_argument("--seed", metavar="NUMBER", type=int, default=1, help="other requests of the same kind")
-    add.add_argument("--picture", metavar="FILE", type=Path, help="where to draw the shares over time, as SVG")
-    add.set_defaults(command=simulate_load)
-    add = commands.add_parser("check", parents=[plugins], help="tell whether a settings file is sound")
-    add.add_argument("conf", metavar="CONF", nargs="?")
-    add.set_defaults(command=check, prefix=None)
-    add = commands.add_parser("health", parents=[common], help="ask the gateway's Admin API whether it is there")
-    add.set_defaults(command=health)
-    add = commands.add_parser("version", help="tell the version")
-    add.add_argument("-a", "--all", action="store_true", help="and those of what it is made of")
-    add.set_defaults(command=version)
-    return whole
 
 
 def say(text: str) -> None:
@@ -202,11 +154,20 @@ def config_db_import(options: argparse.Namespace) -> None:
     make_prefix(settings.prefix)
 
     async def apply(store: IConfigStore) -> None:
-        await store.apply(addition(store.snapshot(), stated))
+        change = addition(store.snapshot(), stated)
+        await store.apply(replace(change, author=Author(whoever(), "kong-gateway config db_import")))
 
     with_store(settings, apply)
     say("import successful")
     tell_gateway(settings)
+
+
+def whoever() -> str:
+    """Who has called, as the operating system knows them; by number where it knows no name."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
 
 
 def config_db_export(options: argparse.Namespace) -> None:
@@ -276,6 +237,9 @@ def tell_gateway(settings: Settings) -> None:
     """Let the gateway that runs on the database of these settings, if any does, know that others wrote to it."""
     try:
         about = ask(settings, "/")
+    except TokenWanted as error:
+        say(f"a running gateway does not know of it: {error}")
+        return
     except StartupError:
         return
     here = (node_id(settings.prefix), socket.gethostname())
@@ -342,8 +306,11 @@ def check(options: argparse.Namespace) -> None:
     registry = Registry.installed(settings.plugin_dirs)
     registry.resolver(settings.dns_resolver_plugin)
     registry.fallback(settings.algorithm_fallback)
+    check_doors(settings)
+    callers_of(settings)
     if settings.declarative_config is not None:
-        parsed(registry, text_of(settings.declarative_config), str(settings.declarative_config))
+        text = text_of(settings.declarative_config, "declarative_config")
+        parsed(registry, text, str(settings.declarative_config))
     elif settings.declarative_config_string is not None:
         parsed(registry, settings.declarative_config_string, None)
     say(f"configuration at {options.conf} is valid" if options.conf else "configuration is valid")
@@ -366,55 +333,19 @@ def version(options: argparse.Namespace) -> None:
         say(f"{name}: {number}")
 
 
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP through a socket of the file system."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=PATIENCE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(PATIENCE)
-        self.sock.connect(self._path)
-
-
-def ask(settings: Settings, path: str) -> Any:
-    """What the Admin API answers to a GET.
-
-    :raise StartupError: it does not, or not as it should.
-    """
-    where = admin_address(settings)
-    connection = next(filter(None, map(connection_to, settings.admin_listen)), None)
-    if connection is None:
-        raise StartupError(
-            f"cannot ask the Admin API: expected an address or a unix: socket in admin_listen, got {where}"
-        )
-    try:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        body = answer.read()
-        if answer.status == 200:
-            return json.loads(body)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise StartupError(f"the Admin API does not answer at {where}: {error}") from None
-    finally:
-        connection.close()
-    raise StartupError(f"the Admin API at {where} answers GET {path} with {answer.status}")
-
-
-def admin_address(settings: Settings) -> str:
-    """Where the Admin API listens, as the settings say it."""
-    return ", ".join(map(str, settings.admin_listen)) or "off"
-
-
-def connection_to(listener: Listener) -> http.client.HTTPConnection | None:
-    """A connection to who listens there; None where we do not know the way."""
-    if listener.endpoint is None:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host)
-        return http.client.HTTPConnection(host, listener.port, timeout=PATIENCE)
-    kind, _, rest = listener.endpoint.partition(":")
-    return UnixConnection(rest.partition(":")[0]) if kind == "unix" else None
+COMMANDS: Mapping[str, Command] = {
+    "config init": config_init,
+    "config parse": config_parse,
+    "config db_import": config_db_import,
+    "config db_export": config_db_export,
+    "components": components,
+    "simulate": simulate_load,
+    "check": check,
+    "health": health,
+    "token": token,
+    "version": version,
+}
+"""What there is to do, by the words of the command line."""
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.site import make_admin_site, make_status_site
 from twisted_kong.certified import over_tls
 from twisted_kong.expiry import Expiries
+from twisted_kong.guarded import check_doors, listen_for_admin, make_doorkeeper, prepare_callers
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.listening import at_once, listen
 from twisted_kong.model.changes import Change
@@ -65,6 +66,8 @@ class Control:
         self._reactor = reactor
         self._settings = settings
         self._registry = registry
+        check_doors(settings)
+        self.doorkeeper = make_doorkeeper(settings, reactor)
         guards = Guards(registry.components, reactor.seconds)
         self.names = named(reactor, settings, registry, guards)
         self.store = store = open_store(settings, reactor)
@@ -77,6 +80,7 @@ class Control:
         tls = ProbeTls(store.snapshot, client_defaults(settings))
         self.renewals = Renewals()
         self.renewals.add(lambda settings: Prepared(partial(tls.renew, client_defaults(settings))))
+        self.renewals.add(partial(prepare_callers, self.doorkeeper))
         self.renewals.follow(self._renew)
         self.monitor = Monitor(reactor, Random(), checkers, self.names, tls)
         fallback = registry.fallback(settings.algorithm_fallback)
@@ -124,7 +128,14 @@ class Control:
             self.store.reachable,
         )
         self._admin = make_admin_site(
-            self.store, self._schema, self._node, gateway, self.loader, now=time.time, reactor=self._reactor
+            self.store,
+            self._schema,
+            self._node,
+            gateway,
+            self.loader,
+            now=time.time,
+            reactor=self._reactor,
+            doorkeeper=self.doorkeeper,
         )
 
     def listen(self) -> None:
@@ -133,9 +144,7 @@ class Control:
         :raise StartupError: that is not possible where the settings say.
         """
         reactor, settings = self._reactor, self._settings
-        secured = over_tls(self._admin, settings.admin_listen, settings, self.renewals)
-        for listener in settings.admin_listen:
-            self.ports.append(listen(reactor, listener, secured if listener.ssl else self._admin, "admin_listen"))
+        self.ports.extend(listen_for_admin(reactor, self._admin, settings, self.renewals))
         if settings.status_listen:
             status = make_status_site(self._node, reactor)
             self.renewals.follow(status.renew_headers)
@@ -233,6 +242,7 @@ async def load_declared(loader: Loader, settings: Settings) -> None:
     """
     if settings.declarative_config is not None:
         path = str(settings.declarative_config)
-        await loader.load_named(text_of(settings.declarative_config), path, path)
+        text = text_of(settings.declarative_config, "declarative_config")
+        await loader.load_named(text, path, path)
     elif settings.declarative_config_string is not None:
         await loader.load_named(settings.declarative_config_string, None, "declarative_config_string")

@@ -25,6 +25,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python import usage
 
+from twisted_kong.commandline import GATEWAY
 from twisted_kong.control import Control
 from twisted_kong.errors import StartupError
 from twisted_kong.prefix import PrefixLock, make_prefix
@@ -46,16 +47,25 @@ class Options(usage.Options):
     """The command line. Everything else is a setting of the file or of the environment."""
 
     synopsis = "[options]"
-    longdesc = (
-        "A gateway that speaks Kong's Admin API. Settings are Kong's: from --conf, then KONG_* of the environment,"
-        " then these options; see etc/kong.conf."
-    )
+    longdesc = "A gateway that speaks Kong's Admin API: a reverse proxy, and those who tell it what to do."
     optParameters = [
-        ["conf", "c", None, "Settings file in kong.conf syntax."],
-        ["prefix", "p", None, "Directory of everything the gateway keeps."],
-        ["proxy-listen", None, None, "Where the proxy listens, e.g. 0.0.0.0:8000."],
-        ["admin-listen", None, None, "Where the Admin API listens, e.g. 127.0.0.1:8001."],
-        ["database", None, None, "sqlite, or off for a declarative configuration."],
+        ["conf", "c", None, "Settings file in kong.conf syntax, such as /etc/kong/kong.conf (default: none)."],
+        ["prefix", "p", None, "Directory of everything the gateway keeps (default: .run)."],
+        [
+            "proxy-listen",
+            None,
+            None,
+            "Where the proxy listens: addresses with flags, separated by commas, such as 127.0.0.1:8000"
+            " (default: 0.0.0.0:8000, 0.0.0.0:8443 http2 ssl).",
+        ],
+        [
+            "admin-listen",
+            None,
+            None,
+            "Where the Admin API listens (default: 127.0.0.1:8001, 127.0.0.1:8444 ssl). Where others can reach it,"
+            " admin_tokens or client certificates are needed.",
+        ],
+        ["database", None, None, "sqlite, or off for a declarative configuration (default: sqlite)."],
     ]
 
     def __init__(self) -> None:
@@ -64,15 +74,19 @@ class Options(usage.Options):
         self.given: dict[str, str] = {}
         self.given_by_set: dict[str, str] = {}
 
+    def getUsage(self, width: int | None = None) -> str:
+        """What ``--help`` prints."""
+        return f"{super().getUsage(width)}\n{GATEWAY}"
+
     def opt_set(self, text: str) -> None:
-        """Any setting: --set name=value; may be repeated."""
+        """Any setting: --set name=value, such as --set log_level=debug; may be repeated (default: none)."""
         name, equals, value = text.partition("=")
         if not equals:
             raise usage.UsageError(f"--set: expected name=value, got {text!r}")
         self.given_by_set[name.strip()] = value.strip()
 
     def opt_plugin_dir(self, directory: str) -> None:
-        """A directory of drop-in components; may be repeated. In the place of the setting plugin_dirs."""
+        """A directory of drop-in components; may be repeated, in the place of plugin_dirs (default: none)."""
         self.given["plugin_dirs"] = ",".join(filter(None, (self.given.get("plugin_dirs"), directory)))
 
     def parseArgs(self, *words: str) -> None:
@@ -165,6 +179,8 @@ class GatewayService(Service):
             try:
                 self._start(self._registry or Registry.installed(self._settings.plugin_dirs))
             except BaseException:
+                if self._threshold is not None:
+                    self._threshold.close()
                 self._lock.release()
                 raise
         super().startService()  # type: ignore[no-untyped-call]  # Twisted's

@@ -143,6 +143,18 @@ def server_context(terms: ServerTerms, identities: Sequence[Identity]) -> SSL.Co
     return context
 
 
+def demand_certificate(context: SSL.Context, authorities: Collection[str], depth: int, required: bool) -> None:
+    """Have clients of a server's context show a certificate that leads to one of the ``authorities`` over at most
+    ``depth`` others, or unless it is ``required`` none."""
+    _trust(context, authorities)
+    for authority in authorities:
+        if authority != SYSTEM:
+            for certificate in load_pem_x509_certificates(authority.encode()):
+                context.add_client_ca(certificate)  # so that they know which to show
+    context.set_verify_depth(depth)
+    context.set_verify(SSL.VERIFY_PEER | (SSL.VERIFY_FAIL_IF_NO_PEER_CERT if required else 0))
+
+
 def _agreeing(terms: ServerTerms) -> SSL.Context:
     """A server's context that has nothing to show yet."""
     context = SSL.Context(SSL.TLS_SERVER_METHOD)

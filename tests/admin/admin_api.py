@@ -14,6 +14,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_kong.admin.doorkeeper import Doorkeeper
 from twisted_kong.admin.node import Node
 from twisted_kong.admin.site import make_admin_site
 from twisted_kong.interfaces import IConfigStore
@@ -73,7 +74,11 @@ class AdminApi:
     """An Admin API on a store and a gateway of its own; ``clock`` is its reactor and its calendar."""
 
     def __init__(
-        self, store: IConfigStore | None = None, settings: Settings | None = None, registry: Registry | None = None
+        self,
+        store: IConfigStore | None = None,
+        settings: Settings | None = None,
+        registry: Registry | None = None,
+        doorkeeper: Doorkeeper | None = None,
     ) -> None:
         registry = registry or Registry()
         self.clock: Any = Clock()
@@ -84,7 +89,13 @@ class AdminApi:
         self.gateway = Gateway(registry.algorithms, "traditional_compatible", names)
         self.store.subscribe(self.gateway.apply)
         self.site = make_admin_site(
-            self.store, Schema(registry.algorithms), node, self.gateway, now=self.clock.seconds, reactor=self.clock
+            self.store,
+            Schema(registry.algorithms),
+            node,
+            self.gateway,
+            now=self.clock.seconds,
+            reactor=self.clock,
+            doorkeeper=doorkeeper,
         )
 
     def send(self, method: str, path: str, body: bytes = b"", **headers: str) -> Conversation:

@@ -43,7 +43,7 @@ class CertificateItem(Item):
         name = call.keys[Certificate.collection]
         if is_id(name):
             return await super().put(call)
-        async with self.configuration.edit() as edit:
+        async with self.configuration.edit(call.author) as edit:
             found = self.kind.named(edit, name)
             data = self.data(edit, call)
             if found is None:

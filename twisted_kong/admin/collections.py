@@ -84,7 +84,7 @@ class Collection(Listing):
     """A list, and the place to create."""
 
     async def post(self, call: Call) -> Answer:
-        async with self.configuration.edit() as edit:
+        async with self.configuration.edit(call.author) as edit:
             made = self.kind.insert(edit, self.data(edit, call))
         return Answer(201, self.kind.document(edit, made))
 
@@ -101,14 +101,14 @@ class Item(Scope):
 
     async def put(self, call: Call) -> Answer:
         """Replace, or create under the key of the path, which wins over what the document says."""
-        async with self.configuration.edit() as edit:
+        async with self.configuration.edit(call.author) as edit:
             found = self.find(edit, call)
             data = self.data(edit, call) | self.key(call)
             made = self.kind.insert(edit, data) if found is None else self.kind.replace(edit, found, data)
         return Answer(200, self.kind.document(edit, made))
 
     async def patch(self, call: Call) -> Answer:
-        async with self.configuration.edit() as edit:
+        async with self.configuration.edit(call.author) as edit:
             found = self.find(edit, call)
             if found is None:
                 raise NotFound if self.below else EntityNotFound(self.key(call))
@@ -117,7 +117,7 @@ class Item(Scope):
 
     async def delete(self, call: Call) -> Answer:
         """Below a parent only what is there can be deleted; elsewhere what is not there counts as deleted."""
-        async with self.configuration.edit() as edit:
+        async with self.configuration.edit(call.author) as edit:
             found = self.find(edit, call)
             if found is not None:
                 edit.delete(found)
@@ -157,7 +157,7 @@ class Parent(Endpoint):
 
     async def put(self, call: Call) -> Answer:
         """Replace; who refers to nobody gets somebody new to refer to."""
-        async with self.configuration.edit() as edit:
+        async with self.configuration.edit(call.author) as edit:
             child, found = self.find(edit, call)
             data = self.kind.data(edit, call.document)
             if found is not None:
@@ -168,7 +168,7 @@ class Parent(Endpoint):
         return Answer(200, self.kind.document(edit, made))
 
     async def patch(self, call: Call) -> Answer:
-        async with self.configuration.edit() as edit:
+        async with self.configuration.edit(call.author) as edit:
             found = self.existing(edit, call)
             made = self.kind.merge(edit, found, self.kind.data(edit, call.document))
         return Answer(200, self.kind.document(edit, made))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import DeferredLock
@@ -17,7 +18,7 @@ from twisted_kong.admin.codec import Document
 from twisted_kong.errors import ForeignKeysUnresolved, PrimaryKeyViolation
 from twisted_kong.interfaces import IConfigStore
 from twisted_kong.model import history
-from twisted_kong.model.changes import Change
+from twisted_kong.model.changes import Author, Change
 from twisted_kong.model.entities import COLLECTIONS, Entity, Reference, Target
 from twisted_kong.model.schema import Names, Schema
 from twisted_kong.model.snapshot import EMPTY, Snapshot
@@ -150,10 +151,11 @@ class Configuration:
         return Edit(self._schema, EMPTY, self._now())
 
     @asynccontextmanager
-    async def edit(self) -> AsyncIterator[Edit]:
+    async def edit(self, author: Author) -> AsyncIterator[Edit]:
         """The configuration, to be changed by nobody else meanwhile; the change is in force when the block ends.
 
-        From then on the edit shows what the change led to. A block that raises changes nothing.
+        From then on the edit shows what the change led to. A block that raises changes nothing. The log tells that
+        ``author`` asked for it.
 
         :raise AdminError: the change breaks a uniqueness or a reference.
         """
@@ -162,6 +164,6 @@ class Configuration:
             edit = Edit(self._schema, self._store.snapshot(), self._now())
             yield edit
             if edit.change != Change():
-                edit.snapshot = await self._store.apply(edit.change)
+                edit.snapshot = await self._store.apply(replace(edit.change, author=author))
         finally:
             self._writing.release()

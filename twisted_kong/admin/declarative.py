@@ -16,7 +16,7 @@ from twisted_kong.admin.configuration import Configuration, Edit
 from twisted_kong.admin.request import Call
 from twisted_kong.admin.tree import Endpoint, Handler
 from twisted_kong.errors import AdminError
-from twisted_kong.model.changes import Change
+from twisted_kong.model.changes import Author, Change
 from twisted_kong.model.declarative.export import entities
 from twisted_kong.model.declarative.faults import InvalidDocument, unreadable
 from twisted_kong.model.declarative.layout import FORMAT, KINDS
@@ -52,7 +52,7 @@ class Config(Endpoint):
         if str(given["check_hash"]) == "1" and isinstance(document, str) and digest(document) == loader.hash:
             return UNCHANGED
         try:
-            snapshot = await loader.load(document)
+            snapshot = await loader.load(document, author=call.author)
         except InvalidDocument as refusal:
             flat = given["flatten_errors"] in _YES
             return Answer(refusal.status, refusal.flattened() if flat else refusal.body())
@@ -128,7 +128,7 @@ class ReadOnlyConfiguration(Configuration):
     """The configuration of handlers that may write as they do elsewhere, and never do: see `ReadOnly`."""
 
     @asynccontextmanager
-    async def edit(self) -> AsyncIterator[Edit]:
+    async def edit(self, author: Author) -> AsyncIterator[Edit]:
         edit = Edit(self._schema, self._store.snapshot(), self._now())
         yield edit
         if edit.change != Change():
@@ -141,6 +141,7 @@ class ReadOnly(Endpoint):
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
         self.with_body = endpoint.with_body
+        self.safe = endpoint.safe
 
     def decoder_for(self, content_type: str | None) -> Decoder:
         return self._endpoint.decoder_for(content_type)

@@ -69,13 +69,13 @@ class Apis(OldEndpoint):
         return Answer(page.status, _with_total(cast(dict[str, Any], page.document), call, len(rows)))
 
     async def post(self, call: Call) -> Answer:
-        async with self.configuration.edit() as edit:
+        async with self.configuration.edit(call.author) as edit:
             made = edit.insert(Api, edit.typed(Api, call.document))
         return Answer(201, made.document())
 
     async def put(self, call: Call) -> Answer:
         """Replace the one whose id is given; create where none is."""
-        async with self.configuration.edit() as edit:
+        async with self.configuration.edit(call.author) as edit:
             data = edit.typed(Api, call.document)
             id = data.get("id")
             if id is None:
@@ -95,7 +95,7 @@ class OneApi(OldEndpoint):
         return Answer(200, self.find(self.configuration.view(), call).document())
 
     async def patch(self, call: Call) -> Answer:
-        async with self.configuration.edit() as edit:
+        async with self.configuration.edit(call.author) as edit:
             data = edit.typed(Api, call.document)
             if not data:
                 raise Refused(400, "empty body")
@@ -103,7 +103,7 @@ class OneApi(OldEndpoint):
         return Answer(200, made.document())
 
     async def delete(self, call: Call) -> Answer:
-        async with self.configuration.edit() as edit:
+        async with self.configuration.edit(call.author) as edit:
             edit.delete(self.find(edit, call))
         return EMPTY
 

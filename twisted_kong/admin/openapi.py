@@ -96,15 +96,18 @@ def document(table: Mapping[str, Endpoint], names: Names) -> Json:
         "info": {
             "title": "Admin API",
             "version": VERSION,
-            "description": "Without a database everything but `/config` can only be read: writes are answered 405.",
+            "description": "Without a database everything but `/config` can only be read: writes are answered 405. With"
+            " tokens, requests without one are answered 401, those that it does not allow 403.",
         },
+        "security": [{}, {"bearer": []}, {"token": []}],
         "paths": {path: dict(_path(path, endpoint)) for path, endpoint in table.items()},
         "components": {
+            "securitySchemes": schemas.SECURITY,
             "schemas": {
                 **{entity.__name__: schemas.told(entity, names) for entity in COLLECTIONS.values()},
                 **{f"{entity.__name__}Fields": schemas.sent(entity, names) for entity in _writable()},
                 "Error": schemas.ERROR,
-            }
+            },
         },
     }
 

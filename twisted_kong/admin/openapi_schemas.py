@@ -21,6 +21,12 @@ Json = dict[str, Any]
 TEXT: Json = {"type": "string"}
 COUNT: Json = {"type": "integer", "minimum": 0}
 ANYTHING: Json = {"type": "object"}
+SECURITY: Mapping[str, Json] = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "token": {"type": "apiKey", "in": "header", "name": "Kong-Admin-Token"},
+}
+"""How a token is sent, where one is wanted."""
+
 ERROR: Json = {
     "type": "object",
     "required": ["message"],

@@ -1,7 +1,7 @@
 """The Admin API on the wire: how a request is received and how its answer is sent.
 
 Everything an answer has in common with every other is put on it here: name and version, cross-origin headers, the
-time it took. What is answered is decided elsewhere.
+time it took. What is answered is decided elsewhere, and so is who is let in.
 """
 
 from __future__ import annotations
@@ -10,16 +10,22 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
+from urllib.parse import quote
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, combinedLogFormatter
+from twisted.web.iweb import IAccessLogFormatter
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
+from zope.interface import provider
 
 from twisted_kong import VERSION
 from twisted_kong.admin import codec
 from twisted_kong.admin.answers import Answer, Refused
+from twisted_kong.admin.doorkeeper import ANONYMOUS, Denied, Doorkeeper, Shown, may
+from twisted_kong.model.changes import Author
 from twisted_kong.settings import Settings
 
 SERVER = f"kong/{VERSION}"
@@ -38,6 +44,8 @@ class Call:
     document: codec.Document
     origin: str
     """Scheme and authority by which the client reached us: ``http://127.0.0.1:8001``."""
+    author: Author
+    """Who asks."""
 
 
 class AdminRequest(Request):
@@ -53,16 +61,63 @@ class AdminRequest(Request):
         self._body = BytesIO()
         self._size = 0
         self._gone = False
+        self._stranger: Denied | None = None
+        self.caller = ANONYMOUS
+        """Who asks, once that is known."""
         self.keys: dict[str, bytes] = {}
         """What `Call.keys` is made of, noted while the path is walked."""
 
     def gotLength(self, length: int | None) -> None:
+        """The head is there."""
         self.content = self._body
+        try:
+            self.caller = self._site.doorkeeper.identify(self._shown())
+        except Denied as denied:
+            self._stranger = denied
 
     def handleContentChunk(self, data: bytes) -> None:
         self._size += len(data)
-        if self._size <= self._site.max_body:
+        if self._size <= self._site.max_body and self._stranger is None:
             self._body.write(data)
+
+    def _shown(self) -> Shown:
+        """What there is to tell who asks. Authorization may be of a kind that is for somebody in front of us."""
+        found = self.requestHeaders.getRawHeaders(b"kong-admin-token") or [
+            value[7:]
+            for value in self.requestHeaders.getRawHeaders(b"authorization", ())
+            if value[:7].lower() == b"bearer "
+        ]
+        peer = getattr(self.channel.transport, "getPeerCertificate", lambda: None)()
+        certificate = None if peer is None else peer.to_cryptography()
+        return Shown(self.address, [value.decode("latin-1").strip() for value in found], certificate)
+
+    @property
+    def address(self) -> str:
+        """Where the connection comes from: an IP address, or ``unix:``."""
+        client = self.getClientAddress()  # type: ignore[no-untyped-call]  # Twisted's
+        return "unix:" if isinstance(client, UNIXAddress) else str(getattr(client, "host", client))
+
+    def admit(self, method: str, safe: Sequence[str]) -> None:
+        """Let the request in, for methods that change nothing, which are ``safe``, or for all.
+
+        Browsers ask beforehand, with OPTIONS, whether they may send a token: they are told.
+
+        :raise Denied: no.
+        """
+        if method == "OPTIONS":
+            return
+        try:
+            if self._stranger is not None:
+                raise self._stranger
+            may(self.caller, method, safe)
+        except Denied as denied:
+            for name, value in denied.headers.items():
+                self.put_header(name, value)
+            raise
+
+    def author(self) -> Author:
+        """Who asks, for the log of changes."""
+        return Author(self.caller.name, self.address)
 
     def connectionLost(self, reason: Failure) -> None:
         self._gone = True
@@ -135,11 +190,20 @@ def largest_body(settings: Settings) -> float:
     return settings.nginx_admin_client_max_body_size or float("inf")
 
 
+@provider(IAccessLogFormatter)
+def _line(timestamp: str, request: AdminRequest) -> str:
+    """A line of the log in nginx's format, with the name of who asked where it has the name of a user."""
+    line: str = combinedLogFormatter(timestamp, request)
+    if request.caller is ANONYMOUS:
+        return line
+    return line.replace(" - - ", f" - {quote(request.caller.name, safe='.@=,')} ", 1)
+
+
 class AdminSite(Site):
     """A site of requests that are `AdminRequest`.
 
     ``max_body`` is in bytes; ``headers`` are the names of those of our own that answers carry; ``origins`` are those of
-    the pages that may read answers, or all where there are none.
+    the pages that may read answers, or all where there are none; ``doorkeeper`` knows who is let in.
     """
 
     noisy = False  # that it listens is logged with the port
@@ -151,11 +215,13 @@ class AdminSite(Site):
         max_body: float,
         headers: Collection[str],
         origins: Sequence[str] = (),
+        doorkeeper: Doorkeeper | None = None,
         reactor: IReactorTime,
     ) -> None:
         super().__init__(  # type: ignore[no-untyped-call]  # Twisted's
-            root, AdminRequest, parsePOSTFormSubmission=False, reactor=reactor
+            root, AdminRequest, parsePOSTFormSubmission=False, reactor=reactor, logFormatter=_line
         )
+        self.doorkeeper = doorkeeper or Doorkeeper()
         self.max_body = max_body
         self.headers = headers
         self.origins = origins

@@ -9,7 +9,7 @@ from twisted_kong.admin.configuration import Configuration
 from twisted_kong.admin.kinds import KINDS, Kind
 from twisted_kong.admin.paging import Span, page_by_key
 from twisted_kong.admin.request import Call
-from twisted_kong.admin.tree import Endpoint
+from twisted_kong.admin.tree import SAFE, Endpoint
 from twisted_kong.errors import SchemaViolation
 from twisted_kong.model.entities import Plugin, TargetEntry
 from twisted_kong.model.published import describe, describe_plugin, without_optional_records
@@ -65,6 +65,8 @@ class PluginSchema(Endpoint):
 
 class Validation(_OfOneKind):
     """``/schemas/{entity}/validate``: whether a document is sound by itself, whatever else there is."""
+
+    safe = (*SAFE, "POST")
 
     async def post(self, call: Call) -> Answer:
         kind = self.kind(call)

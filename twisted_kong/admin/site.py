@@ -10,6 +10,7 @@ from twisted_kong.admin import access, certificates, collections, dns, health, l
 from twisted_kong.admin.configuration import Configuration
 from twisted_kong.admin.declarative import Config, ReadOnly, ReadOnlyConfiguration
 from twisted_kong.admin.dns import DnsStatus
+from twisted_kong.admin.doorkeeper import Doorkeeper
 from twisted_kong.admin.health import Balancers
 from twisted_kong.admin.metrics import Metrics
 from twisted_kong.admin.node import Cluster, Components, Endpoints, Node, Ready, Robots, Root, Status
@@ -34,8 +35,9 @@ def make_admin_site(
     *,
     now: Callable[[], float],
     reactor: IReactorTime,
+    doorkeeper: Doorkeeper | None = None,
 ) -> AdminSite:
-    """The site that serves the Admin API to whoever reaches it.
+    """The site that serves the Admin API to whom the ``doorkeeper`` lets in; to everybody without one.
 
     ``balancers`` tell how targets are; with a ``loader`` the configuration is written as one document and in no other
     way; ``now`` gives the seconds since the epoch, for what is created and changed; ``reactor`` measures and times out.
@@ -48,12 +50,14 @@ def make_admin_site(
         max_body=largest_body(settings),
         headers=settings.headers,
         origins=settings.admin_gui_url,
+        doorkeeper=doorkeeper,
         reactor=reactor,
     )
 
 
 def make_status_site(node: Node, reactor: IReactorTime) -> AdminSite:
-    """The site that serves the Status API: how the gateway is, and nothing that could be changed."""
+    """The site that serves the Status API: how the gateway is, and nothing that could be changed. Nobody is asked who
+    he is: probes and collectors of metrics have nothing to show, and those who reach it learn no secret."""
     table = {
         "/status": Status(node),
         "/status/ready": Ready(node),

@@ -79,7 +79,7 @@ class Targets(TargetScope, Collection):
 
     async def post(self, call: Call) -> Answer:
         """Create, or supersede what is the same target however it is spelled."""
-        async with self.configuration.edit() as edit:
+        async with self.configuration.edit(call.author) as edit:
             data = self.data(edit, call)
             there = edit.snapshot.find_unique("targets", target=_spelled(data), upstream=data["upstream"]["id"])
             if there is None:

@@ -27,6 +27,7 @@ Handler = Callable[[Call], Awaitable[Answer]]
 
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 WITH_BODY = ("PATCH", "POST", "PUT")
+SAFE = ("GET", "HEAD", "OPTIONS")
 _AS_WRITTEN = "/%!$&'()*+,;=:@~"
 UNEXPECTED = Answer(500, {"message": "An unexpected error occurred"})
 
@@ -36,6 +37,8 @@ class Endpoint:
 
     with_body: tuple[str, ...] = WITH_BODY
     """The methods whose body is read; what comes with others is dropped."""
+    safe: tuple[str, ...] = SAFE
+    """The methods that change nothing, which who may only read may use."""
 
     def decoder_for(self, content_type: str | None) -> Decoder:
         """How a body of this content type is read here. See `codec.decoder_for`."""
@@ -54,6 +57,7 @@ class Place(Resource):
         super().__init__()  # type: ignore[no-untyped-call]  # Twisted's
         self._handlers: Mapping[str, Handler] = {}
         self._with_body = Endpoint.with_body
+        self._safe = Endpoint.safe
         self._decoder_for = decoder_for
         self._parameter: tuple[str, Place] | None = None
 
@@ -69,6 +73,7 @@ class Place(Resource):
         """Let ``endpoint`` answer here."""
         self._handlers = endpoint.handlers()
         self._with_body = endpoint.with_body
+        self._safe = endpoint.safe
         self._decoder_for = endpoint.decoder_for
 
     def getChild(self, path: bytes, request: AdminRequest) -> IResource:
@@ -96,8 +101,9 @@ class Place(Resource):
         request.send(answer)
 
     async def _answer(self, request: AdminRequest) -> Answer:
-        """The refusals come in Kong's order: size, content type, path, method, and only then what was sent."""
+        """Who is let in hears Kong's refusals in Kong's order: size, content type, path, method, then what was sent."""
         method = request.method.decode("latin-1")
+        request.admit(method, self._safe)
         body = request.body()
         content_type = request.header("Content-Type")
         announced = method in self._with_body and (body or content_type is not None)
@@ -116,6 +122,7 @@ class Place(Resource):
             query=decode_query(query),
             document=decode(body) if decode else NOTHING,
             origin=request.origin(),
+            author=request.author(),
         )
         return await self._handlers[method](call)
 

@@ -81,6 +81,18 @@ REFUSED: Mapping[str, Refused] = MappingProxyType(
         "stream_listen": Refused("off", "TCP and UDP streams are not proxied"),
         "role": Refused("traditional", "there is no hybrid mode"),
         "wasm": Refused("off", "requests would pass without their filters"),
+        **dict.fromkeys(
+            (
+                "nginx_admin_allow",
+                "nginx_admin_deny",
+                "nginx_admin_auth_basic",
+                "nginx_admin_auth_basic_user_file",
+                "nginx_admin_auth_request",
+                "nginx_admin_ssl_crl",
+                "nginx_admin_ssl_trusted_certificate",
+            ),
+            Refused("", "the Admin API would be open to whom it keeps out; see `admin_tokens`"),
+        ),
     }
 )
 

@@ -113,7 +113,24 @@ class Settings:
     admin_listen: tuple[Listener, ...] = setting(
         served_admin_listeners,
         "127.0.0.1:8001, 127.0.0.1:8444 ssl",
-        "Where the Admin API listens, which is open to whoever reaches it.",
+        "Where the Admin API listens. An address that others can reach needs `admin_tokens` or client certificates.",
+    )
+    admin_tokens: Path | None = setting(
+        values.optional(values.path),
+        "",
+        "File that tells who may use the Admin API: a line for each token or certificate, read anew at SIGHUP;"
+        " `kong-gateway token` makes tokens. Without, nobody is asked. Ours, not Kong's.",
+    )
+    admin_failed_logins: int = setting(
+        values.integer,
+        "10",
+        "Wrong tokens that one address may send to the Admin API in a minute before it is answered 429; 0 for no"
+        " limit. Ours, not Kong's.",
+    )
+    admin_open_to_everyone: bool = setting(
+        values.boolean,
+        "off",
+        "Whether the Admin API may listen where others can reach it and ask nobody who he is. Ours, not Kong's.",
     )
     admin_gui_url: tuple[str, ...] = setting(
         values.listed(values.origin),
@@ -142,6 +159,20 @@ class Settings:
     ssl_cert_key: tuple[str, ...] = setting(values.listed(str), "", "Their keys, in the same order.", secret=True)
     admin_ssl_cert: tuple[str, ...] = setting(values.listed(str), "", "The same for the Admin API.")
     admin_ssl_cert_key: tuple[str, ...] = setting(values.listed(str), "", "Their keys.", secret=True)
+    nginx_admin_ssl_client_certificate: tuple[str, ...] = setting(
+        values.listed(str), "", "Authorities (files, PEM or base64) of the certificates of the Admin API's clients."
+    )
+    nginx_admin_ssl_verify_client: str = setting(
+        values.one_of(
+            "off", "on", "optional", refused={"optional_no_ca": "a certificate that nobody has verified says nothing"}
+        ),
+        "off",
+        "Whether listeners of the Admin API with `ssl` want a certificate of theirs: `on`, `off`, or `optional`: it may"
+        " take the place of a token.",
+    )
+    nginx_admin_ssl_verify_depth: int = setting(
+        values.integer, "1", "Certificates between a client's and an authority's."
+    )
     ssl_cipher_suite: str = setting(
         values.one_of("modern", "intermediate", "old", "fips", "custom"),
         "intermediate",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from hashlib import md5
 from pathlib import Path
@@ -17,7 +18,7 @@ from twisted.internet.defer import DeferredLock
 
 from twisted_kong.errors import StartupError
 from twisted_kong.interfaces import IConfigStore
-from twisted_kong.model.changes import Change
+from twisted_kong.model.changes import Author, Change
 from twisted_kong.model.declarative.expansion import expand
 from twisted_kong.model.declarative.export import as_yaml
 from twisted_kong.model.declarative.faults import InvalidDocument, unreadable
@@ -50,7 +51,9 @@ class Loader:
         self.hash = NOTHING_LOADED
         """The `digest` of the document in force."""
 
-    async def load(self, document: str | Mapping[str, Any], name: str | None = None) -> Snapshot:
+    async def load(
+        self, document: str | Mapping[str, Any], name: str | None = None, author: Author | None = None
+    ) -> Snapshot:
         """Make a document the configuration, all of it or nothing: a text, of a file called ``name``, or a tree.
 
         :raise InvalidDocument: it is refused, and the configuration stays as it is.
@@ -59,7 +62,7 @@ class Loader:
         try:
             snapshot = self._store.snapshot()
             change = await self._aside(lambda: self._planned(snapshot, document, name))
-            new = await self._store.apply(change)
+            new = await self._store.apply(replace(change, author=author))
             self.hash = digest(document)
             return new
         finally:
@@ -85,18 +88,19 @@ class Loader:
         return replacement(snapshot, expand(self._schema, tree_of(document, name), now=self._now()))
 
 
-def text_of(path: Path) -> str:
-    """The text of a file.
+def text_of(path: Path, setting: str = "") -> str:
+    """The text of a file, which a ``setting`` may name.
 
     :raise StartupError: there is none, or it is not UTF-8.
     """
+    whose = f"{setting}: " if setting else ""
     try:
         return path.read_bytes().decode()
     except OSError as error:
-        raise StartupError(f"{path}: expected a file that can be read: {error.strerror}") from None
+        raise StartupError(f"{whose}{path}: expected a file that can be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise StartupError(f"{path}: expected UTF-8 in line {line}") from None
+        raise StartupError(f"{whose}{path}: expected UTF-8 in line {line}") from None
 
 
 def tree_of(document: str | Mapping[str, Any], name: str | None = None) -> object:

@@ -61,7 +61,8 @@ def write(connection: Connection, change: Change, old: Snapshot, new: Snapshot, 
     first = last(connection).id + 1
     puts = [_Put(id, entity, entity.document()) for id, entity in enumerate(change.puts, first)]
     gone = _gone(change, old, new)
-    stamp = {"at": at, "generation": new.generation}
+    author, address = change.author or (None, None)
+    stamp = {"at": at, "generation": new.generation, "author": author, "address": address}
     log = [_entry("put", *put) for put in puts]
     log += [_entry("delete", id, entity) for id, entity in enumerate(gone, first + len(puts))]
     connection.execute(insert(CHANGES), [stamp | entry for entry in log])

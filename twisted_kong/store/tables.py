@@ -48,10 +48,13 @@ CHANGES = Table(
     Column("collection", Text, nullable=False),
     Column("entity_id", Text, nullable=False),
     Column("document", JSON(none_as_null=True)),
+    Column("author", Text),
+    Column("address", Text),
     sqlite_autoincrement=True,
 )
 """Every write there ever was; triggers refuse to alter or remove any. ``at`` is seconds since the epoch; ``document``
-is what was put, without its secrets; null for a deletion."""
+is what was put, without its secrets; null for a deletion. ``author`` and ``address`` are those of
+`twisted_kong.model.changes.Author`; null where nobody knows."""
 
 
 UNIQUE_KEY = "unique_key"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
 
-HEAD = "0003"
+HEAD = "0004"
 """The last step. Databases that have taken it are not migrated, and do not pay for Alembic's import."""
 
 
