@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import time
 from contextlib import suppress
 from random import Random
@@ -33,6 +34,10 @@ class Faults:
     def killed(self) -> None:
         """An origin has just been killed: connections to it that were kept are gone."""
         self._killed.append(time.monotonic())
+
+    def since_kill(self) -> float:
+        """Seconds since the last one was."""
+        return time.monotonic() - max(self._killed, default=-math.inf)
 
     def recently_killed(self, since: float) -> bool:
         """Whether one was killed after ``since``, or shortly before."""

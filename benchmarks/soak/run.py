@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
@@ -149,7 +150,10 @@ class Soak:
         """What has not held, in words."""
         score = self._score
         found = [*self._broken, *(f"crossed: {each}" for each in score.crossed)]
-        found += [f"unexplained: {each}" for each in score.unexplained]
+        for each in score.unexplained:
+            ids = set(re.findall(r"[0-9a-f]{32}", each))
+            told = [line for line in self._gateway.printed().splitlines() if any(id in line for id in ids)]
+            found.append("\n    ".join([f"unexplained: {each}", *told]))
         leaked = self._after - self._before
         found += [f"{count} descriptors leaked: {what}" for what, count in leaked.items()]
         first, last = self._levels()
@@ -163,6 +167,7 @@ class Soak:
     def report(self) -> str:
         """What there was, in numbers."""
         first, last = self._levels()
+        samples = self._memory[:: len(self._memory) // 12 or 1]
         kinds: dict[str, list[str]] = {}
         for (kind, outcome), count in sorted(self._score.counts.items()):
             kinds.setdefault(kind, []).append(f"{count} {outcome}")
@@ -175,6 +180,7 @@ class Soak:
                 f"crossed: {len(self._score.crossed)}, unexplained: {len(self._score.unexplained)}",
                 f"descriptors before {dict(self._before)}, after {dict(self._after)}",
                 f"resident memory: {first / 2**20:.1f} MiB after the warm-up, {last / 2**20:.1f} MiB in the end",
+                f"  on the way: {', '.join(f'{each / 2**20:.1f}' for each in samples)}",
             ]
         )
 

@@ -74,7 +74,9 @@ class Score:
         if request.rough and fault and status in {0, 200, *EXPLAINED}:
             self.counts[request.kind, fault] += 1
         else:
-            self.unexplained.append(f"{request.kind} {request.token} ({request.method}, {fault or 'no fault'}): {how}")
+            where = "rough" if request.rough else "steady"
+            what = f"{request.kind} {request.token} ({request.method}, {where}, {fault or 'no fault'}): {how}"
+            self.unexplained.append(f"{what}; {injected.since_kill():.1f} s after a kill")
 
     def noted(self, kind: str, what: str) -> None:
         """Something was done that is not to be judged."""

@@ -4,8 +4,8 @@ What must hold: a question ends with a `Reply` or as `Unanswered`, or goes on; a
 asked for, of names and numbers that are such; letters in another case make no difference, and neither does whether it
 came in a datagram or, cut anyhow, over a connection.
 
-The first byte says what is asked and how the bytes are cut, bit 7 whether the question is repeated before the rest:
-then the others are what follows it, less the id.
+The first byte says what is asked and how bytes are cut, bit 6 that letters change their case instead, bit 7 that the
+others are less the id, and less the question, which is put in.
 """
 
 from __future__ import annotations
@@ -129,20 +129,24 @@ class Target:
 
     def __init__(self) -> None:
         self._asked = Asked()
+        self._sections = {type: Question(NAME, type).query(b"")[10:] for type in TYPES}
 
     def __call__(self, data: bytes) -> None:
         if not data:
             return
         plan, rest = data[0], data[1:LONGEST]
         type = TYPES[plan & 3]
-        section = Question(NAME, type).query(b"")[10:]
+        section = self._sections[type]
         if plan & 128:
             flags, counts = rest[:2].ljust(2, b"\0"), rest[2:8].ljust(6, b"\0")
             rest = flags + b"\0\1" + counts + section + rest[8:]
         reply = self._asked.by_datagram(type, rest)
-        assert self._asked.by_stream(type, rest, plan >> 2 & 31) == reply
-        if reply is not None:
-            check(reply, type)
+        if not plan & 64:
+            assert self._asked.by_stream(type, rest, plan >> 2 & 15) == reply
+        if reply is None:
+            return
+        check(reply, type)
+        if plan & 64:
             end = 10 + len(section)
             shouted = rest[:10] + rest[10:end].upper() + rest[end:]
             assert self._asked.by_datagram(type, shouted) == reply
