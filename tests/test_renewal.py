@@ -73,6 +73,7 @@ class Renewed:
             "admin_listen": "127.0.0.1:0 ssl",
             "proxy_listen": "127.0.0.1:0, 127.0.0.1:0 ssl",
             "database": "off",
+            "stall_timeout": "0",  # the machine may be too busy, and what is logged is looked at
             "declarative_config": str(where / "kong.yml"),
         }
         self.put_certificate("proxy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -54,7 +55,7 @@ def test_an_algorithm_that_blocks(tmp_path: Path) -> None:
         log = gateway.stop()
     assert f"s in algorithm sleepy ({file}):\n" in log
     assert "time.sleep(1.5)" in log
-    assert "the reactor goes on after 1." in log
+    assert re.search(rf"the reactor goes on after \d+\.\d s in algorithm sleepy \({re.escape(str(file))}\)", log)
     assert f'kong_reactor_stalls_total{{blame="algorithm sleepy ({file})"}} 1.0' in metrics
 
 
