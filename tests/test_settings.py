@@ -449,7 +449,7 @@ def test_every_name_has_one_status() -> None:
     """No setting is in two of the tables, or in none."""
     assert len(NAMES) == len(set(NAMES))
     assert all(map(is_known, NAMES))
-    assert {item.name for item in fields(Settings)} == {*DECLARED, "inert", "ignored_environment"}
+    assert {item.name for item in fields(Settings)} == {*DECLARED, "inert", "ignored_environment", "given"}
 
 
 def test_an_everyday_file(conf: Conf) -> None:

@@ -39,10 +39,8 @@ from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.guard import Guards
 from twisted_kong.runtime.healthfile import HealthFile
 from twisted_kong.runtime.monitor import Monitor
-from twisted_kong.runtime.names import Names, make_names
 from twisted_kong.runtime.probetls import ProbeTls
-from twisted_kong.runtime.resolvers import make_resolver
-from twisted_kong.serving import IServing, stopped
+from twisted_kong.serving import IServing, named, stopped
 from twisted_kong.settings import Settings
 from twisted_kong.store.declarative import NOTHING_LOADED, Loader, text_of
 from twisted_kong.store.memory import MemoryStore
@@ -52,6 +50,7 @@ from twisted_kong.telemetry.measurements import Asked, Measurements
 from twisted_kong.telemetry.names import NameMetrics
 from twisted_kong.telemetry.node import Garbage, NodeMetrics
 from twisted_kong.tls import client_defaults
+from twisted_kong.workers.store import StoreInForce
 
 T = TypeVar("T")
 
@@ -70,7 +69,9 @@ class Control:
         self.doorkeeper = make_doorkeeper(settings, reactor)
         guards = Guards(registry.components, reactor.seconds)
         self.names = named(reactor, settings, registry, guards)
-        self.store = store = open_store(settings, reactor)
+        self._serving: IServing | None = None
+        self.store: IConfigStore = StoreInForce(open_store(settings, reactor), self._settled)
+        store = self.store
         self._schema = make_schema(registry)
         self.loader: Loader | None = None
         if settings.database == "off":
@@ -93,26 +94,27 @@ class Control:
         self.renewals.add(self._expiries.prepare)
         store.subscribe(self._expiries.changed)
         self._node: Node
-        self._serving: IServing
         self._admin: AdminSite
         self.ports: list[IListeningPort] = []
         self._status_ports: list[IListeningPort] = []
 
     # -- the APIs ----------------------------------------------------------------------------------------------
 
-    def tell_of(self, serving: IServing, unready: Callable[[], str | None], measured: Sequence[Collector] = ()) -> None:
-        """Make the APIs; ``unready`` says why there should be no traffic for now, or None. More is ``measured``."""
+    def tell_of(self, serving: IServing, unready: Callable[[], str | None], more: Sequence[Collector] = ()) -> None:
+        """Make the APIs.
+
+        ``unready`` says why there should be no traffic for now, or None; ``more`` is measured than what others tell.
+        """
         settings, names, gateway = self._settings, self.names, self.gateway
         self._serving = serving
         id = node_id(settings.prefix)
         collectors: list[Collector] = [
             NodeMetrics(id, VERSION, self.connections),
-            NameMetrics(names.states, lambda: (names.questions, names.failures)),
+            NameMetrics(names.states, self._questions),
             CertificateMetrics(self._expiries.found),
             ProcessCollector(registry=None),
             Garbage(),
-            Asked(serving.measured),
-            *measured,
+            Asked(serving.measured, more),
         ]
         if settings.upstream_health_metrics:
             collectors.append(TargetHealth(gateway.target_states))
@@ -122,10 +124,13 @@ class Control:
             self.connections,
             lambda: self.loader.hash if self.loader else NOTHING_LOADED,
             self._registry.components,
-            Measurements(serving.traffic, collectors, self.aside),
+            Measurements(serving.traffic, collectors, self.aside, serving.gather),
             unready,
             names,
             self.store.reachable,
+            serving.processes,
+            serving.gather,
+            serving.settled,
         )
         self._admin = make_admin_site(
             self.store,
@@ -139,12 +144,14 @@ class Control:
         )
 
     def listen(self) -> None:
-        """Answer at the Admin API, and at the Status API.
+        """Answer at the Status API, and be about to at the Admin API.
 
         :raise StartupError: that is not possible where the settings say.
         """
         reactor, settings = self._reactor, self._settings
-        self.ports.extend(listen_for_admin(reactor, self._admin, settings, self.renewals))
+        for port in listen_for_admin(reactor, self._admin, settings, self.renewals):
+            port.stopReading()  # type: ignore[attr-defined]  # it is one of Twisted's ports
+            self.ports.append(port)
         if settings.status_listen:
             status = make_status_site(self._node, reactor)
             self.renewals.follow(status.renew_headers)
@@ -154,8 +161,14 @@ class Control:
                 self._status_ports.append(port)
         self._expiries.prepare(settings).commit()
 
+    def answer(self) -> None:
+        """Answer at the Admin API as well: what is written there comes into force."""
+        for port in self.ports:
+            port.startReading()  # type: ignore[attr-defined]  # it is one of Twisted's ports
+
     def connections(self) -> Mapping[str, int]:
         """The counters of ``GET /status``."""
+        assert self._serving is not None
         counted = self._serving.counted()
         accepted = self._admin.accepted + counted.accepted
         return {
@@ -167,6 +180,15 @@ class Control:
             "connections_handled": accepted,
             "total_requests": counted.requests + self._admin.requests,
         }
+
+    def _questions(self) -> tuple[int, int]:
+        assert self._serving is not None
+        asked, failed = self._serving.questions()
+        return self.names.questions + asked, self.names.failures + failed
+
+    async def _settled(self) -> None:
+        if self._serving is not None:
+            await self._serving.settled()
 
     # -- the configuration -------------------------------------------------------------------------------------
 
@@ -208,12 +230,6 @@ class Control:
         self._expiries.close()
         self.names.close()
         await self.store.close()
-
-
-def named(reactor: Any, settings: Settings, registry: Registry, guards: Guards) -> Names:
-    """The names in use, yet none, asked for as the settings say."""
-    factory = registry.resolver(settings.dns_resolver_plugin)
-    return make_names(reactor, settings, make_resolver(factory, reactor, settings, guards.of("resolver", factory.name)))
 
 
 def open_store(settings: Settings, reactor: Any, now: Callable[[], float] = time.time) -> IConfigStore:

@@ -16,6 +16,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import chdir
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -31,14 +32,18 @@ from twisted_kong.errors import StartupError
 from twisted_kong.prefix import PrefixLock, make_prefix
 from twisted_kong.registry import Registry
 from twisted_kong.renewal import Renewals
-from twisted_kong.serving import Serving
+from twisted_kong.serving import IServing, Serving, check_serving
 from twisted_kong.settings import Settings, load
 from twisted_kong.settings.renewable import renewed
+from twisted_kong.sockets import open_places
 from twisted_kong.systemd import Supervisor
 from twisted_kong.tasks import detach
 from twisted_kong.telemetry.levels import Threshold
 from twisted_kong.telemetry.stalls import Watch
 from twisted_kong.terminal import has_terminal
+from twisted_kong.workers.measured import WorkerMetrics
+from twisted_kong.workers.orphans import Orphan, find_orphans
+from twisted_kong.workers.pool import Pool
 
 log = Logger()
 
@@ -167,6 +172,9 @@ class GatewayService(Service):
         self._before: Any = signal.SIG_DFL
         self.control: Control
         self.serving: Serving
+        self._half: IServing
+        self._directory = Path.cwd()
+        self._orphans: list[Orphan] = []
 
     def startService(self) -> None:
         """Start everything.
@@ -189,25 +197,51 @@ class GatewayService(Service):
         reactor, settings = self._reactor, self._settings
         self._threshold = Threshold(settings.log_level)
         self.control = control = Control(reactor, settings, registry)
-        self.serving = Serving(reactor, settings, control.gateway, control.names)
+        self._orphans, sockets = find_orphans(settings.prefix)
+        several = settings.nginx_worker_processes > 1
+        if several or sockets:
+            places = open_places(reactor, settings.proxy_listen, settings.nginx_worker_processes, sockets)
         self._watch = Watch(reactor, settings.stall_timeout, registry.homes())
-        control.tell_of(self.serving, lambda: self._unready, [self._watch])
-        for each in (self.serving.prepare, control.renewals.prepare):
+        if several:
+            check_serving(settings, control.gateway)
+            self._half = pool = Pool(reactor, settings, control.gateway, places, self._directory)
+            control.store.subscribe(pool.apply)
+            control.tell_of(pool, lambda: self._unready, [self._watch, WorkerMetrics(pool)])
+        else:
+            self._half = self.serving = Serving(reactor, settings, control.gateway, control.names)
+            control.tell_of(self.serving, lambda: self._unready, [self._watch])
+        for each in (self._half.prepare, control.renewals.prepare):
             self._renewals.add(each)
         self._before = signal.signal(signal.SIGHUP, self._hung_up) or signal.SIG_DFL
         signal.signal(signal.SIGUSR1, self._rotated)
         signal.signal(signal.SIGQUIT, self._quit)
         self._terminal = self._before != signal.SIG_IGN and has_terminal()
-        self.serving.listen()
-        control.listen()
+        if several:
+            control.listen()
+            pool.start()
+            _ = pool.ready.addCallback(lambda _: self._ready())
+        else:
+            if sockets:
+                self.serving.listen_at(places)
+                self.serving.serve([0])
+            else:
+                self.serving.listen()
+            control.listen()
+            self._ready()
         gc.collect()
         gc.freeze()  # a collection that walks the whole configuration stops all traffic meanwhile
+
+    def _ready(self) -> None:
+        """Clients are served, with the whole configuration in force."""
         self._unready = None
-        reactor.callWhenRunning(self._supervisor.ready)
-        reactor.callWhenRunning(self._watch.start)
-        log.info("ready: {prefix}", prefix=settings.prefix)
-        if settings.inert:
-            log.info("settings without effect here: {names}", names=", ".join(settings.inert))
+        self.control.answer()
+        for orphan in self._orphans:
+            orphan.send_away()
+        self._reactor.callWhenRunning(self._supervisor.ready)
+        self._reactor.callWhenRunning(self._watch.start)
+        log.info("ready: {prefix}", prefix=self._settings.prefix)
+        if self._settings.inert:
+            log.info("settings without effect here: {names}", names=", ".join(self._settings.inert))
 
     def _hung_up(self, number: int, frame: FrameType | None) -> None:
         """SIGHUP came, in the middle of anything: somebody sent it, or our terminal was closed and we go with it."""
@@ -218,7 +252,7 @@ class GatewayService(Service):
 
     def _rotated(self, number: int, frame: FrameType | None) -> None:
         """SIGUSR1 came: somebody has moved the log away."""
-        self._reactor.callFromThread(self.serving.rotate)
+        self._reactor.callFromThread(self._half.rotate)
 
     def _quit(self, number: int, frame: FrameType | None) -> None:
         """SIGQUIT came, with which nginx is told to stop gracefully; we do not stop in any other way."""
@@ -246,6 +280,7 @@ class GatewayService(Service):
             raise
         prepared.commit()
         self._settings = settings
+        await self._half.settled()
         assert self._threshold is not None
         self._threshold.set(settings.log_level)
         log.info("read the configuration anew")
@@ -258,7 +293,7 @@ class GatewayService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        control, serving = self.control, self.serving
+        control, serving = self.control, self._half
         self._unready = "draining"
         self._supervisor.stopping(f"finishing {serving.counted().busy} requests")
         if self._settings.drain_delay:

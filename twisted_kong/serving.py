@@ -6,7 +6,8 @@ other half is `twisted_kong.control`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
@@ -24,11 +25,16 @@ from twisted_kong.listening import listen
 from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.listeners import Door
 from twisted_kong.proxy.recording import Recorder
+from twisted_kong.registry import Registry
 from twisted_kong.renewal import Prepared, Renewals, nothing
 from twisted_kong.runtime.gateway import Gateway
-from twisted_kong.runtime.names import Names
+from twisted_kong.runtime.guard import Guards
+from twisted_kong.runtime.names import Names, make_names
+from twisted_kong.runtime.resolvers import make_resolver
 from twisted_kong.settings import Settings
+from twisted_kong.sockets import Place, adopt, close
 from twisted_kong.telemetry.accesslog import FORMATS, AccessLog, traced
+from twisted_kong.telemetry.node import resident_memory
 from twisted_kong.telemetry.pools import PoolMetrics
 from twisted_kong.telemetry.traffic import Traffic
 from twisted_kong.traces import make_exporter, make_tracer
@@ -61,6 +67,18 @@ class IServing(Protocol):
 
     def counted(self) -> Counted:
         """What was counted of connections and requests."""
+
+    async def gather(self) -> None:
+        """Bring both up to date."""
+
+    async def settled(self) -> None:
+        """What is in force in the other half is in force here as well."""
+
+    def processes(self) -> Mapping[int, int]:
+        """Who serves, by process id, and the bytes of memory that each occupies."""
+
+    def questions(self) -> tuple[int, int]:
+        """How many questions for names whoever serves has asked on its own, and how many of them in vain."""
 
     def measured(self) -> Sequence[Metric]:
         """What else is measured of whoever serves, now; counters and sums that can be added up."""
@@ -103,6 +121,7 @@ class Serving:
             self._collectors.append(self._exporter)
         self.doors: list[Door] = []
         self.ports: list[IListeningPort] = []
+        self._places: Sequence[Place] = ()
         self._renewals = Renewals()
         self._renewals.add(self.core.prepare)
         self._renewals.add(self._prepare_log)
@@ -112,13 +131,29 @@ class Serving:
 
         :raise StartupError: that is not possible where the settings say.
         """
-        if self._exporter is not None:
-            self._exporter.start()
         for listener, door in zip(self._settings.proxy_listen, self.make_doors(), strict=True):
             self.ports.append(door.guard(listen(self._reactor, listener, door.factory, "proxy_listen")))
 
+    def listen_at(self, places: Sequence[Place]) -> None:
+        """Have sockets that are open already, ours from now on; where clients are let in is said by `serve`."""
+        doors = self.make_doors()
+        self._places = places
+        for place in places:
+            door = doors[place.entry]
+            self.ports.append(door.guard(adopt(self._reactor, place, door.factory)))
+
+    def serve(self, slots: Container[int]) -> None:
+        """Let clients in at the sockets of these workers, and at those of all."""
+        for place, port in zip(self._places, self.ports, strict=True):
+            if place.slot is None or place.slot in slots:
+                port.startReading()  # type: ignore[attr-defined]  # it is one of Twisted's ports
+            else:
+                port.stopReading()  # type: ignore[attr-defined]  # as above
+
     def make_doors(self) -> list[Door]:
         """A door for each entry of ``proxy_listen``."""
+        if self._exporter is not None:
+            self._exporter.start()
         shown = server_names(self._gateway, self._settings)
         if shown is not None:
             self._renewals.add(partial(prepared, shown))
@@ -152,6 +187,18 @@ class Serving:
             self.core.requests,
         )
 
+    async def gather(self) -> None:
+        pass
+
+    async def settled(self) -> None:
+        pass
+
+    def processes(self) -> Mapping[int, int]:
+        return {os.getpid(): resident_memory()}
+
+    def questions(self) -> tuple[int, int]:
+        return 0, 0  # they are those of the other half
+
     def measured(self) -> Sequence[Metric]:
         return [family for collector in self._collectors for family in collector.collect()]
 
@@ -161,6 +208,7 @@ class Serving:
 
     async def stop_listening(self) -> None:
         await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in self.ports])
+        close(self._places)
 
     async def drain(self) -> int:
         for door in self.doors:
@@ -198,6 +246,24 @@ async def stopped(port: IListeningPort) -> None:
     done = port.stopListening()
     if done is not None:
         await done
+
+
+def named(reactor: Any, settings: Settings, registry: Registry, guards: Guards) -> Names:
+    """The names in use, yet none, asked for as the settings say."""
+    factory = registry.resolver(settings.dns_resolver_plugin)
+    return make_names(reactor, settings, make_resolver(factory, reactor, settings, guards.of("resolver", factory.name)))
+
+
+def check_serving(settings: Settings, gateway: Gateway) -> None:
+    """Whether other processes will be able to serve by these settings.
+
+    :raise StartupError: they will not.
+    """
+    server_names(gateway, settings)
+    make_exporter(settings)
+    access_log = open_access_log(settings, None)
+    if access_log is not None:
+        access_log.close()
 
 
 def open_access_log(settings: Settings, reactor: Any) -> AccessLog | None:

@@ -10,8 +10,9 @@ import pytest
 from admin_api import COUNTS, NODE_ID, AdminApi
 
 from twisted_kong import VERSION
-from twisted_kong.admin.node import describe, resident_memory
+from twisted_kong.admin.node import describe
 from twisted_kong.settings import Settings, load
+from twisted_kong.telemetry.node import resident_memory
 
 
 def test_root(api: AdminApi) -> None:

@@ -5,11 +5,12 @@ What is healthy is decided by the runtime, which is asked through `Balancers`; h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol, cast
 
 from twisted_kong.admin.answers import EMPTY, Answer, NotFound, Refused
 from twisted_kong.admin.configuration import Configuration
+from twisted_kong.admin.node import Node
 from twisted_kong.admin.paging import page_by_position
 from twisted_kong.admin.request import Call
 from twisted_kong.admin.targets import PATH, TargetScope
@@ -34,12 +35,13 @@ class Balancers(Histories, Protocol):
         """Let a target be healthy or not, from the next request on: one address of it, or all where None."""
 
 
-def endpoints(configuration: Configuration, balancers: Balancers, node_id: str) -> Iterator[tuple[str, Endpoint]]:
+def endpoints(configuration: Configuration, balancers: Balancers, node: Node) -> Iterator[tuple[str, Endpoint]]:
     """The paths of health."""
+    node_id = node.id
     yield "/upstreams/{upstreams}/health", UpstreamHealth(configuration, balancers, node_id)
     yield "/upstreams/{upstreams}/health/timeline", Timeline(configuration, balancers, node_id)
     for word, healthy in (("healthy", True), ("unhealthy", False)):
-        switch = Switch(configuration, balancers, healthy)
+        switch = Switch(configuration, balancers, healthy, node.settled)
         yield f"{PATH}/{{targets}}/{word}", switch
         yield f"{PATH}/{{targets}}/{{address}}/{word}", switch
 
@@ -72,10 +74,17 @@ class UpstreamHealth(TargetScope):
 class Switch(TargetScope):
     """``…/healthy`` and ``…/unhealthy``: somebody says so, of a target or of one address of it."""
 
-    def __init__(self, configuration: Configuration, balancers: Balancers, healthy: bool) -> None:
+    def __init__(
+        self,
+        configuration: Configuration,
+        balancers: Balancers,
+        healthy: bool,
+        settled: Callable[[], Awaitable[None]],
+    ) -> None:
         super().__init__(configuration, Target, "upstream")
         self._balancers = balancers
         self._healthy = healthy
+        self._settled = settled
 
     async def put(self, call: Call) -> Answer:
         """What is said of an address that the target does not have changes nothing."""
@@ -90,6 +99,7 @@ class Switch(TargetScope):
         if not found.checked:
             raise Refused(400, f"no healthchecker found for {upstream.name}")
         self._balancers.set_health(target, upstream, self._healthy, _address(call.keys))
+        await self._settled()
         return EMPTY
 
     async def post(self, call: Call) -> Answer:

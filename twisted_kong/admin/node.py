@@ -9,11 +9,9 @@ from __future__ import annotations
 import os
 import platform
 import re
-import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet.interfaces import IReactorTime
@@ -29,7 +27,8 @@ from twisted_kong.model.entities import Plugin
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import Listener, Settings, TrustedPeers
 from twisted_kong.settings.declared import DECLARED
-from twisted_kong.telemetry.measurements import Measurements
+from twisted_kong.telemetry.measurements import Measurements, at_hand
+from twisted_kong.telemetry.node import resident_memory
 
 UNITS = {"b": 0, "k": 10, "m": 20, "g": 30}
 """By the letter in a query, the power of two."""
@@ -50,7 +49,9 @@ class Node:
     asked only without a database: 32 hexadecimal digits, zeros while nothing was loaded. ``components`` are all that
     are installed, at work or not; ``metrics`` is all that is measured. ``unready``
     says why the gateway should get no traffic for now, or None. ``names`` are the names in use; ``reachable`` finds out
-    whether the configuration's database is there.
+    whether the configuration's database is there. ``processes`` are those that serve clients, by their ids, and the
+    bytes of memory that each occupies; ``gather`` brings up to date what is told of them, and when ``settled`` answers
+    they know by themselves what they have been told.
     """
 
     id: str
@@ -62,6 +63,9 @@ class Node:
     unready: Callable[[], str | None] = lambda: None
     names: Names | None = None
     reachable: Callable[[], Awaitable[bool]] = _always
+    processes: Callable[[], Mapping[int, int]] = lambda: {os.getpid(): resident_memory()}
+    gather: Callable[[], Awaitable[None]] = at_hand
+    settled: Callable[[], Awaitable[None]] = at_hand
 
     def renew(self, settings: Settings) -> None:
         """These are in force from now on."""
@@ -82,7 +86,6 @@ class Root(Endpoint):
             "hostname": socket.gethostname(),
             "node_id": node.id,
             "lua_version": f"python {platform.python_version()}",
-            "pids": {"master": os.getpid(), "workers": [os.getpid()]},
         }
 
     async def get(self, call: Call) -> Answer:
@@ -90,7 +93,12 @@ class Root(Endpoint):
         at_work = self._configuration.view().snapshot.all(Plugin.collection).values()
         names = sorted({cast(Plugin, plugin).name for plugin in at_work})
         plugins = {"available_on_server": AVAILABLE, "enabled_in_cluster": names}
-        told = {"configuration": describe(self._node.settings), "plugins": plugins, "timers": timers}
+        told = {
+            "configuration": describe(self._node.settings),
+            "plugins": plugins,
+            "timers": timers,
+            "pids": {"master": os.getpid(), "workers": [*self._node.processes()]},
+        }
         return Answer(200, {**self._fixed, **told})
 
 
@@ -106,10 +114,11 @@ class Status(Endpoint):
         :raise Refused: neither can be understood.
         """
         size = _printer(call.query.get("unit", "m"), call.query.get("scale", "2"))
-        worker = {"pid": os.getpid(), "http_allocated_gc": size(resident_memory())}
+        await self._node.gather()
+        workers = [{"pid": pid, "http_allocated_gc": size(bytes)} for pid, bytes in self._node.processes().items()]
         status: dict[str, Any] = {
             "server": dict(self._node.connections()),
-            "memory": {"lua_shared_dicts": {}, "workers_lua_vms": [worker]},
+            "memory": {"lua_shared_dicts": {}, "workers_lua_vms": workers},
         }
         if self._node.settings.database == "off":
             return Answer(200, {**status, "configuration_hash": self._node.configuration_hash()})
@@ -183,14 +192,6 @@ def _noted(call: Call, argument: str) -> Answer:
     if not (call.document.tree.get(argument) or call.query.get(argument)):
         raise Refused(400, f'Missing node "{argument}"')
     return Answer(200)
-
-
-def resident_memory() -> int:
-    """Bytes of memory this process occupies; the most it ever did where the system tells no more."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def _printer(unit: Any, scale: Any) -> Callable[[int], int | str]:

@@ -82,7 +82,7 @@ def endpoints(
     for entity in GENERIC:
         table |= collections.endpoints(configuration, entity)
     table |= targets.endpoints(configuration)
-    table |= health.endpoints(configuration, balancers, node.id)
+    table |= health.endpoints(configuration, balancers, node)
     table |= dns.endpoints(node.names)
     table |= access.endpoints(configuration)
     table |= certificates.endpoints(configuration)

@@ -13,14 +13,17 @@ from twisted_kong.health.counters import checked
 from twisted_kong.interfaces import IAlgorithmFactory
 from twisted_kong.model.entities import Api, Service, Target, Upstream
 from twisted_kong.model.snapshot import EMPTY, Changed, Snapshot, diff
+from twisted_kong.model.traffic import Outcome
 from twisted_kong.routing.router import Router, compile_router
 from twisted_kong.runtime.algorithms import Algorithms
 from twisted_kong.runtime.balancer import Balancer
 from twisted_kong.runtime.direct import Direct
+from twisted_kong.runtime.follower import Elsewhere, Standing
 from twisted_kong.runtime.guard import Guards
 from twisted_kong.runtime.monitor import Monitor
 from twisted_kong.runtime.names import Names
-from twisted_kong.runtime.peers import Peers
+from twisted_kong.runtime.peers import Peer, Peers
+from twisted_kong.runtime.remembered import PeerKey
 from twisted_kong.runtime.reports import History, Report
 from twisted_kong.runtime.upstreams import LiveUpstream
 
@@ -36,16 +39,18 @@ class Gateway:
         guards: Guards | None = None,
         fallback: str | None = None,
         monitor: Monitor | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         """``guards`` tell of components that fail, ``fallback`` names the algorithm that picks for one that does.
 
-        Without a ``monitor`` nobody is probed.
+        Without a ``monitor`` nobody is probed. With ``elsewhere`` it is another process that judges who is well.
         """
         self._algorithms = Algorithms(algorithms, guards, fallback)
         self._names = names
         self._monitor = monitor
+        self._elsewhere = elsewhere
         self._flavor = router_flavor
-        self.peers = Peers()
+        self.peers = Peers(remembered=elsewhere)
         """Every peer there is."""
         self._upstreams: dict[str, LiveUpstream] = {}
         self._direct: dict[tuple[str, int], Direct] = {}
@@ -98,6 +103,28 @@ class Gateway:
         """Somebody says that a target of ``upstream`` is ``healthy`` or not: see `LiveUpstream.set_health`."""
         self._upstreams[upstream.name].set_health(target, healthy, address)
 
+    def seen(self, key: PeerKey, outcome: Outcome | None) -> None:
+        """Another process has lent a peer: its trial has begun (None), or an attempt has ended."""
+        found = self._of(key)
+        if found is not None:
+            upstream, peer = found
+            upstream.seen(peer, outcome)
+
+    def told(self, standings: Mapping[PeerKey, Standing]) -> None:
+        """The process that judges says how these peers stand."""
+        if self._elsewhere is not None:
+            self._elsewhere.told(standings)
+        for key, standing in standings.items():
+            found = self._of(key)
+            if found is not None:
+                upstream, peer = found
+                upstream.told(peer, standing)
+
+    def _of(self, key: PeerKey) -> tuple[LiveUpstream, Peer] | None:
+        """A peer that is there, and its upstream."""
+        entity, peer = self.snapshot.upstreams.get(key[0]), self.peers.known(key)
+        return None if entity is None or peer is None else (self._upstreams[entity.name], peer)
+
     def apply(self, old: Snapshot, new: Snapshot) -> None:
         """Make ``new`` the configuration in force."""
         difference = diff(old, new)
@@ -128,7 +155,9 @@ class Gateway:
             upstream = new.upstreams[entity.id]
             live = was.get(upstream.id)
             if live is None:
-                live = LiveUpstream(upstream, self._algorithms.make, self.peers, self._names, self._monitor)
+                live = LiveUpstream(
+                    upstream, self._algorithms.make, self.peers, self._names, self._monitor, self._elsewhere
+                )
             else:
                 live.change(upstream)
             self._upstreams[upstream.name] = live

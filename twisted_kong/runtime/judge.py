@@ -28,7 +28,7 @@ from twisted_kong.runtime.trials import Trials
 
 log = Logger()
 
-_ANY_STATUS = frozenset(range(100, 1000))
+ANY_STATUS = frozenset(range(100, 1000))
 _STATES = {True: "HEALTHY", False: "UNHEALTHY"}
 
 
@@ -108,7 +108,9 @@ class Judge:
         else:
             balancer.trials = None
             for peer in peers:
-                peer.on_trial = False  # or it would be lent as if it were well
+                if peer.on_trial:
+                    peer.on_trial = False  # or it would be lent as if it were well
+                    self._follow(peer)
 
     def _start_slowly(self, peers: Iterable[Peer]) -> None:
         """Let who is new beside somebody established begin with little; else there is nobody to spare the new ones."""
@@ -122,7 +124,7 @@ class Judge:
 
     def _bound(self, upstream: Upstream, balancer: Balancer) -> None:
         """Let peers carry as much as they may, and no more."""
-        limit, queue = upstream.max_connections, upstream.queue or Queue(size=0)
+        limit, queue = self._room(upstream)
         crowd = balancer.crowd
         if crowd is not None and (crowd.limit, crowd.queue) == (limit, queue):
             return
@@ -135,6 +137,10 @@ class Judge:
         balancer.refresh()
         if crowd is not None and limit is None:
             crowd.close()
+
+    def _room(self, upstream: Upstream) -> tuple[int | None, Queue]:
+        """How many requests a peer may carry, and how many may wait for that."""
+        return upstream.max_connections, upstream.queue or Queue(size=0)
 
     def reweighed(self, peer: Peer) -> None:
         """One of the peers has another weight, and neither that nor the one before is 0."""
@@ -186,6 +192,14 @@ class Judge:
 
     # -- evidence ----------------------------------------------------------------------------------------------
 
+    def seen(self, peer: Peer, outcome: Outcome | None) -> None:
+        """Another process has lent ``peer``: its trial has begun (None), or an attempt has ended."""
+        if peer in self._weights:
+            if outcome is None:
+                self._trial_begun(peer)
+            elif self._balancer.observe is not None:
+                self._attempted(peer, outcome)
+
     def _probed(self, peer: Peer, outcome: Outcome) -> None:
         self._learn(peer, Source.PROBE, self._active, outcome)
 
@@ -211,14 +225,16 @@ class Judge:
         """The next request is the trial of ``peer``."""
         if peer in self._weights and not peer.healthy:
             peer.on_trial = True
+            self._follow(peer)
             self._balancer.changed(peer)
             self._settle_whole()
 
     def _trial_begun(self, peer: Peer) -> None:
         """A request has been sent to ``peer``, which gets no other until that one has ended."""
         peer.on_trial = False
+        self._follow(peer)
         self._on_trial.add(peer)
-        peer.telling = _ANY_STATUS
+        peer.telling = ANY_STATUS
         self._trials.undecided(peer)
         self._balancer.changed(peer)
         self._settle_whole()
@@ -240,8 +256,14 @@ class Judge:
         self._on_trial.discard(peer)
         if peer.on_trial:
             peer.on_trial = False
+            self._follow(peer)
             self._balancer.changed(peer)
             self._settle_whole()
+
+    def _follow(self, peer: Peer) -> None:
+        """Tell who judges as we do how ``peer`` stands."""
+        if self._peers.follows is not None:
+            self._peers.follows(peer)
 
     def _settle(self, peer: Peer, before: bool) -> None:
         """Something was counted of ``peer``; let everybody know who would act otherwise now."""
@@ -250,6 +272,7 @@ class Judge:
         healthy = health.counters.healthy
         if self._peers.listens is not None:
             self._peers.listens()
+        self._follow(peer)
         if healthy is before:
             return
         log.warn(
@@ -261,7 +284,9 @@ class Judge:
         )
         if peer not in self._weights:
             return  # it has left meanwhile
-        peer.on_trial = False
+        if peer.on_trial:
+            peer.on_trial = False
+            self._follow(peer)
         if healthy:
             self._trials.recovered(peer)
             self._slow_start.begin(peer)

@@ -118,10 +118,12 @@ class Peers:
     What they learnt of health is ``remembered`` for a while when they have left; ``now`` is seconds since the epoch.
     """
 
-    def __init__(self, now: Callable[[], float] = time.time) -> None:
-        self.remembered = Remembered()
+    def __init__(self, now: Callable[[], float] = time.time, remembered: Remembered | None = None) -> None:
+        self.remembered = Remembered() if remembered is None else remembered
         self.listens: Callable[[], None] | None = None
         """Called when the health of anybody has changed."""
+        self.follows: Callable[[Peer], None] | None = None
+        """Called with whoever is new, and when how it stands may have changed, or whether it is on trial."""
         self._now = now
         self._peers: WeakValueDictionary[PeerKey, Peer] = WeakValueDictionary()
 
@@ -141,10 +143,20 @@ class Peers:
             peer.identity = key
             if self.remembered:
                 self.remembered.recall(key, peer.health, self._now())
+            if self.follows is not None:
+                self.follows(peer)
         else:
             peer.call(name or target)
         peer.weigh(weight)
         return peer
+
+    def all(self) -> list[Peer]:
+        """All that are there."""
+        return list(self._peers.values())
+
+    def known(self, key: PeerKey) -> Peer | None:
+        """The peer, if it is there."""
+        return self._peers.get(key)
 
     def left(self, peer: Peer) -> None:
         """``peer`` is in DNS no more; if it comes back soon it is what it was."""

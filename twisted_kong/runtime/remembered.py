@@ -39,6 +39,9 @@ class Remembered:
     def __len__(self) -> int:
         return len(self._records)
 
+    def __contains__(self, key: object) -> bool:
+        return key in self._records
+
     def keep(self, key: PeerKey, health: PeerHealth, now: float) -> None:
         """The peer has left."""
         self._forget_old(now)

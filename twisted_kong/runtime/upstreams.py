@@ -20,8 +20,10 @@ from twisted.logger import Logger
 
 from twisted_kong.interfaces import IAlgorithm
 from twisted_kong.model.entities import Target, Upstream
+from twisted_kong.model.traffic import Outcome
 from twisted_kong.runtime.balancer import Balancer
 from twisted_kong.runtime.direct import stand_for
+from twisted_kong.runtime.follower import Elsewhere, Follower, Standing
 from twisted_kong.runtime.hashkeys import hash_keys
 from twisted_kong.runtime.judge import Judge
 from twisted_kong.runtime.monitor import Monitor
@@ -81,7 +83,9 @@ class LiveUpstream:
         peers: Peers,
         names: Names,
         monitor: Monitor | None = None,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        """``monitor`` probes, if there is one; with ``elsewhere`` it is there that its peers are judged."""
         self.entity = entity
         self.balancer = Balancer(entity.name, make_algorithm(entity))
         self.balancer.why = self._why
@@ -94,7 +98,11 @@ class LiveUpstream:
         self._make_algorithm = make_algorithm
         self._peers = peers
         self._names = names
-        self._judge = Judge(entity, peers, monitor, names.clock)
+        self._judge: Judge = (
+            Judge(entity, peers, monitor, names.clock)
+            if elsewhere is None
+            else Follower(entity, peers, elsewhere, names.clock)
+        )
         self._used: dict[str, _Used] = {}
         self._unknown: set[str] = set()  # names in use that were never answered
         self._changed: set[str] = set()  # names whose records have changed
@@ -175,6 +183,15 @@ class LiveUpstream:
         live = self._targets.get(target.id)
         if live is not None:
             self._judge.say([peer for peer in live.peers if address in (None, peer.key)], healthy)
+
+    def seen(self, peer: Peer, outcome: Outcome | None) -> None:
+        """Another process has lent ``peer``: see `Judge.seen`."""
+        self._judge.seen(peer, outcome)
+
+    def told(self, peer: Peer, standing: Standing) -> None:
+        """The process that judges says how ``peer`` stands."""
+        if isinstance(self._judge, Follower):
+            self._judge.told(peer, standing)
 
     def _why(self) -> str:
         """Why nobody is lent."""

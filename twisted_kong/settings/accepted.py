@@ -22,8 +22,8 @@ _WHY: Mapping[str, str] = {
     "a write that has been answered is in force": """
         worker_consistency worker_state_update_frequency db_update_frequency db_update_propagation db_cache_ttl
         db_cache_neg_ttl db_resurrect_ttl db_cache_warmup_entities""",
-    "there is one process, and `twistd` is told how to run it": """
-        nginx_user nginx_worker_processes nginx_daemon nginx_main_worker_rlimit_nofile
+    "`twistd` is told how to run the process": """
+        nginx_user nginx_daemon nginx_main_worker_rlimit_nofile
         dedicated_config_processing""",
     "memory is not divided beforehand": "mem_cache_size lmdb_environment_path lmdb_map_size worker_events_max_payload",
     "keys are exchanged over elliptic curves alone": "ssl_dhparam",

@@ -304,6 +304,12 @@ class Settings:
 
     # -- connections from clients (nginx's directives and units)
 
+    nginx_worker_processes: int = setting(
+        values.processes,
+        "1",
+        "Processes that serve clients, or `auto` for one on each core. With more than one, a further process is in"
+        " charge of them (Kong: `auto`).",
+    )
     nginx_main_worker_shutdown_timeout: float = setting(
         values.time, "10s", "Time that requests under way have to be answered when the gateway stops."
     )
@@ -426,6 +432,8 @@ class Settings:
     """Names that were given a value and have no effect, sorted."""
     ignored_environment: tuple[str, ...] = ()
     """``KONG_*`` variables that are no settings, sorted."""
+    given: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+    """The texts that these settings were read from, by name, to be read once more elsewhere."""
 
 
 def _declared() -> Mapping[str, Declared]:

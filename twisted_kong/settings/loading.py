@@ -52,7 +52,8 @@ def load(
             inert.append(name)
     _check_declarative(given, values)
     ignored = sorted(key for key in environ if key.startswith("KONG_") and _setting_of(key) is None)
-    return Settings(**values, inert=tuple(inert), ignored_environment=tuple(ignored))
+    texts = {name: one.text for name, one in given.items() if one.text}
+    return Settings(**values, inert=tuple(inert), ignored_environment=tuple(ignored), given=texts)
 
 
 def is_known(name: str) -> bool:

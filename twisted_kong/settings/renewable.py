@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 
-from twisted_kong.settings.declared import Settings
+from twisted_kong.settings.declared import PROXY_OVERRIDES, Settings
 
 RENEWABLE = frozenset(
     [
@@ -70,6 +70,12 @@ def renewed(old: Settings, new: Settings) -> tuple[Settings, tuple[str, ...]]:
     """The settings to go on with where those in force are ``old`` and those that are read by now ``new``, and the names
     of the ones that differ and need a restart, sorted."""
     differing = {each.name for each in fields(Settings) if getattr(old, each.name) != getattr(new, each.name)}
-    given = {"inert", "ignored_environment"}
+    given = {"inert", "ignored_environment", "given"}
     following = {name: getattr(new, name) for name in differing & (RENEWABLE | given)}
+    following["given"] = {name: text for name, text in old.given.items() if not _renewable(name)}
+    following["given"] |= {name: text for name, text in new.given.items() if _renewable(name)}
     return replace(old, **following), tuple(sorted(differing - RENEWABLE - given))
+
+
+def _renewable(name: str) -> bool:
+    return PROXY_OVERRIDES.get(name, name) in RENEWABLE

@@ -7,6 +7,7 @@ not know whose value it reads; where the text stands is the business of `loading
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -87,6 +88,15 @@ def integer(text: str) -> int:
     if not _INTEGER.fullmatch(text):
         raise MalformedError("a whole number, 0 or more")
     return int(text)
+
+
+def processes(text: str) -> int:
+    """A number of processes, at least one; ``auto`` is as many as there are cores that we may use."""
+    if text == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if re.fullmatch("[1-9][0-9]{0,2}", text):
+        return int(text)
+    raise MalformedError("auto or a number from 1 to 999")
 
 
 def seconds(text: str) -> float:

@@ -19,6 +19,10 @@ Aside = Callable[[Callable[[], str]], Awaitable[str]]
 """Does a piece of work, in a thread for one, and answers what comes of it."""
 
 
+async def at_hand() -> None:
+    """There is nothing to wait for."""
+
+
 class Collected(Collector):
     """What others have told already."""
 
@@ -42,17 +46,26 @@ class Asked(Collector):
 
 
 class Measurements:
-    """What ``collectors`` tell, which is little, and the ``traffic``; ``aside`` does work where nobody waits for it."""
+    """What ``collectors`` tell, which is little, and the ``traffic``; ``aside`` does work where nobody waits for it.
+
+    ``gather`` is asked first: it brings up to date what they tell.
+    """
 
     def __init__(
-        self, traffic: Traffic | None = None, collectors: Iterable[Collector] = (), aside: Aside = maybeDeferred
+        self,
+        traffic: Traffic | None = None,
+        collectors: Iterable[Collector] = (),
+        aside: Aside = maybeDeferred,
+        gather: Callable[[], Awaitable[None]] = at_hand,
     ) -> None:
         self._traffic = traffic or Traffic()
         self._collectors = tuple(collectors)
         self._aside = aside
+        self._gather = gather
 
     async def text(self, *, reachable: bool) -> str:
         """How things are when this is called, in Prometheus' text format; ``reachable`` is the store or is not."""
+        await self._gather()
         store = GaugeMetricFamily(
             "kong_datastore_reachable", "Whether the configuration's store is there.", float(reachable)
         )

@@ -35,6 +35,17 @@ class Refused:
         copy.connections, copy.cut_off, copy.requests = dict(self.connections), dict(self.cut_off), dict(self.requests)
         return copy
 
+    def add(self, more: Mapping[str, Mapping[str, int]]) -> None:
+        """So many more, as `document` has them."""
+        for kind, counts in more.items():
+            ours = getattr(self, kind)
+            for reason, count in counts.items():
+                ours[reason] = ours.get(reason, 0) + count
+
+    def document(self) -> dict[str, dict[str, int]]:
+        """The counts as JSON has them."""
+        return {kind: dict(counts) for kind, counts in vars(self).items()}
+
     def collect(self) -> Iterator[Metric]:
         """The counts, for Prometheus."""
         for name, meaning, counts in (

@@ -9,7 +9,8 @@ counter that vanishes looks like one that fell.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -44,6 +45,11 @@ class Histogram:
         copy.counts, copy.sum = self.counts[:], self.sum
         return copy
 
+    def add(self, other: Histogram) -> None:
+        """What ``other`` has seen, with the same bounds, has been seen here as well."""
+        self.counts = [ours + theirs for ours, theirs in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
     def buckets(self) -> list[tuple[str, float]]:
         """Cumulative, as Prometheus has them: (bound, how many up to it)."""
         total = 0
@@ -52,6 +58,10 @@ class Histogram:
             total += count
             found.append((bound, total))
         return found
+
+
+HISTOGRAMS = ("gateway", "upstream", "total")
+"""Those of a `RouteTraffic`."""
 
 
 class RouteTraffic:
@@ -91,6 +101,35 @@ class RouteTraffic:
         copy.gateway, copy.upstream, copy.total = self.gateway.copy(), self.upstream.copy(), self.total.copy()
         return copy
 
+    def add(self, other: RouteTraffic) -> None:
+        """What ``other`` has counted counts here as well."""
+        for key, count in other.requests.items():
+            self.requests[key] = self.requests.get(key, 0) + count
+        self.received += other.received
+        self.sent += other.sent
+        for kind in HISTOGRAMS:
+            getattr(self, kind).add(getattr(other, kind))
+
+    def document(self) -> dict[str, Any]:
+        """The counts as JSON has them."""
+        return {
+            "requests": [[*key, count] for key, count in self.requests.items()],
+            "received": self.received,
+            "sent": self.sent,
+            **{kind: [getattr(self, kind).sum, getattr(self, kind).counts] for kind in HISTOGRAMS},
+        }
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> RouteTraffic:
+        """The counts that `document` wrote."""
+        made = cls()
+        made.requests = {(status, answered): count for status, answered, count in document["requests"]}
+        made.received, made.sent = document["received"], document["sent"]
+        for kind in HISTOGRAMS:
+            histogram = getattr(made, kind)
+            histogram.sum, histogram.counts = document[kind]
+        return made
+
 
 class Traffic(Collector):
     """The counts of all routes, and ``refused``, those of who did not come as far as that."""
@@ -105,6 +144,20 @@ class Traffic(Collector):
         if found is None:
             found = self._routes[service, route] = RouteTraffic()
         return found
+
+    def routes(self) -> Mapping[tuple[str, str], RouteTraffic]:
+        """The counts by service and route."""
+        return self._routes
+
+    def add(self, other: Traffic) -> None:
+        """What ``other`` has counted counts here as well."""
+        for names, counted in other._routes.items():
+            self.of(*names).add(counted)
+        self.refused.add(other.refused.document())
+
+    def replace(self, names: tuple[str, str], counted: RouteTraffic) -> None:
+        """So much was counted of this route by now."""
+        self._routes[names] = counted
 
     def copy(self) -> Traffic:
         """The counts as they are now."""

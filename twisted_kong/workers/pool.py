@@ -1,0 +1,443 @@
+"""The workers of a gateway, as the process in charge knows them.
+
+Each worker gets the configuration and how peers stand, then every change of either; what must be in force before
+somebody is answered is in force with all that serve when `Pool.settled` says so. A worker that ends is replaced, at
+once unless it ended soon after its start; meanwhile its siblings take what comes to its sockets. A worker that does not
+acknowledge within `PATIENCE` is killed, so that nobody waits for it and nobody is served by what is out of date.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.core import Metric
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import deferLater
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+from twisted_kong.model.snapshot import Snapshot, diff
+from twisted_kong.renewal import Prepared
+from twisted_kong.runtime.follower import WELL, Standing
+from twisted_kong.runtime.gateway import Gateway
+from twisted_kong.runtime.peers import Peer
+from twisted_kong.runtime.remembered import PeerKey
+from twisted_kong.serving import LAST_CALL, Counted, check_serving
+from twisted_kong.settings import Settings
+from twisted_kong.sockets import Place, close
+from twisted_kong.workers import messages
+from twisted_kong.workers.channel import Channel, encoded
+from twisted_kong.workers.messages import Message
+from twisted_kong.workers.orphans import WHERE
+from twisted_kong.workers.totals import Totals
+
+log = Logger()
+
+PATIENCE = 10.0
+"""Seconds that a worker has to acknowledge what it was told."""
+STARTING = 60.0
+"""Seconds that a worker has to start."""
+ANSWERING = 1.0
+"""Seconds that a worker has to tell its counters; after that those count that it told last."""
+ESTABLISHED = 5.0
+"""Seconds after which the end of a worker is no failure to start."""
+SHORTEST, LONGEST = 0.1, 10.0
+"""Seconds between two attempts to start a worker that ends at once; they double each time."""
+ENDING = 5.0
+"""Seconds that a worker has to end once it has nothing to do."""
+
+
+class Worker(ProcessProtocol):
+    """One worker process: what it was told, and what it has acknowledged of that."""
+
+    def __init__(self, pool: Pool, slot: int) -> None:
+        self.slot = slot
+        self.pid = 0
+        self.serving = False
+        """Whether it takes connections."""
+        self.informed = False
+        """Whether it was told of the configuration."""
+        self.left: int | None = None
+        """How many requests it had left when it was done."""
+        self.dirty: dict[PeerKey, None] = {}
+        """Of whom it has told something, and was not answered yet."""
+        self.born = 0.0
+        self._pool = pool
+        self._sent = 0
+        self._acknowledged = 0
+        self._waiting: deque[tuple[int, Deferred[None]]] = deque()
+        self._asked: deque[Deferred[None]] = deque()
+        self.ended: Deferred[None] = Deferred()
+        """Fires when the process has ended."""
+        self.channel = Channel(self._heard, self._hung_up)
+        self.timer: IDelayedCall | None = None
+
+    # -- what it is told ---------------------------------------------------------------------------------------
+
+    def tell(self, message: bytes) -> None:
+        """Tell it something that it acknowledges."""
+        self._sent += 1
+        self.channel.say_encoded(message)
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether it has acknowledged all it was told."""
+        return self._acknowledged >= self._sent
+
+    def settled(self) -> Deferred[None]:
+        """Fires when it has acknowledged all it was told by now, or has ended."""
+        waiting: Deferred[None] = Deferred()
+        if self.up_to_date:
+            waiting.callback(None)
+        else:
+            self._waiting.append((self._sent, waiting))
+        return waiting
+
+    def ask(self) -> Deferred[None]:
+        """Fires when it has told its counters, or has ended."""
+        asked: Deferred[None] = Deferred()
+        self._asked.append(asked)
+        self.channel.say({"is": "tell"})
+        return asked
+
+    def kill(self) -> None:
+        """End it, now."""
+        with suppress(ProcessExitedAlready):
+            self.transport.signalProcess("KILL")  # type: ignore[union-attr]  # it has a process by now
+
+    # -- what it tells -----------------------------------------------------------------------------------------
+
+    def _heard(self, message: Message) -> None:
+        if message["is"] == "acknowledged":
+            self._acknowledged = message["count"]
+            while self._waiting and self._waiting[0][0] <= self._acknowledged:
+                self._waiting.popleft()[1].callback(None)
+        self._pool.heard(self, message)
+        if message["is"] == "counted" and message["asked"] and self._asked:
+            self._asked.popleft().callback(None)
+
+    def _hung_up(self) -> None:
+        """It talks no more: it has ended, or is of no use."""
+        if not self.ended.called and self.pid:
+            self.kill()
+
+    def processEnded(self, reason: Failure) -> None:
+        self.serving = False
+        self.channel.hang_up()
+        self.ended.callback(None)
+        waiting = [each for _, each in self._waiting] + [*self._asked]
+        self._waiting.clear()
+        self._asked.clear()
+        self._pool.ended(self, reason)
+        for each in waiting:
+            each.callback(None)
+
+
+class Pool:
+    """All workers. See `twisted_kong.serving.IServing` for what is asked of them by others."""
+
+    def __init__(
+        self, reactor: Any, settings: Settings, gateway: Gateway, places: Sequence[Place], directory: Path
+    ) -> None:
+        """``gateway`` judges for all of them; they serve at ``places``, and run in ``directory``."""
+        self._reactor = reactor
+        self._settings = settings
+        self._gateway = gateway
+        self._places = places
+        self._directory = directory
+        self.traffic = Totals()
+        self.workers: dict[int, Worker] = {}
+        """By their slots."""
+        self.replaced = 0
+        """How many workers were started in the place of others."""
+        self.ready: Deferred[None] = Deferred()
+        """Fires when all of them serve for the first time."""
+        self._quick: dict[int, int] = {}
+        self._timers: dict[int, IDelayedCall] = {}
+        self._stopping = False
+        self._dirty: dict[PeerKey, Peer] = {}
+        self._standings: dict[PeerKey, Standing] = {}
+        self._flushing: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Start all workers."""
+        (self._settings.prefix / WHERE).mkdir(mode=0o700, exist_ok=True)
+        for peer in self._gateway.peers.all():
+            self._follow(peer)
+        self._gateway.peers.follows = self._follow
+        for slot in range(self._settings.nginx_worker_processes):
+            self._start(slot)
+
+    def _start(self, slot: int) -> None:
+        self._timers.pop(slot, None)
+        worker = self.workers[slot] = Worker(self, slot)
+        ours, theirs = socket.socketpair()
+        files = {0: 0, 1: 1, 2: 2, 3: theirs.fileno()}
+        for file, place in enumerate(self._places, 4):
+            files[file] = place.socket.fileno()
+        given = {name: value for name, value in os.environ.items() if name not in _OURS}
+        given["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
+        command = [sys.executable, "-m", "twisted_kong.workers", "3"]
+        with theirs:
+            self._reactor.spawnProcess(
+                worker, sys.executable, command, env=given, path=str(self._directory), childFDs=files
+            )
+        worker.pid = worker.transport.pid  # type: ignore[union-attr]  # it has a process by now
+        worker.born = self._reactor.seconds()
+        worker.timer = self._reactor.callLater(STARTING, worker.kill)
+        worker.channel.adopt(self._reactor, ours)
+
+    # -- what workers tell -------------------------------------------------------------------------------------
+
+    def heard(self, worker: Worker, message: Message) -> None:
+        """``worker`` says something."""
+        match message["is"]:
+            case "hello":
+                self._welcome(worker, message)
+            case "acknowledged":
+                if not worker.serving and worker.up_to_date and not self._stopping:
+                    self._serves(worker)
+            case "again":
+                self._inform(worker)
+            case "seen":
+                for key, outcome in messages.outcomes(message):
+                    self._gateway.seen(key, outcome)
+                    worker.dirty[key] = None
+                self._flush_soon()
+            case "counted":
+                self.traffic.heard(worker.pid, message)
+            case "logged":
+                level = LogLevel.lookupByName(message["level"])
+                log.emit(level, "worker {slot} ({pid}): {text}", slot=worker.slot, pid=worker.pid, text=message["text"])
+            case "leaving":
+                worker.serving = False
+                self._share()
+            case "drained":
+                worker.left = message["left"]
+
+    def _welcome(self, worker: Worker, message: Message) -> None:
+        if message["speaks"] != messages.SPOKEN:
+            log.critical(
+                "worker {slot} speaks {theirs}, expected {ours}: the program was replaced; restart the gateway",
+                slot=worker.slot,
+                theirs=message["speaks"],
+                ours=messages.SPOKEN,
+            )
+            worker.kill()
+            return
+        places = [[place.entry, place.slot] for place in self._places]
+        texts = dict(self._settings.given)
+        worker.channel.say({"is": "settings", "given": texts, "slot": worker.slot, "places": places})
+        self._inform(worker)
+
+    def _inform(self, worker: Worker) -> None:
+        """Tell it everything."""
+        self._flush()
+        worker.informed = True
+        worker.tell(encoded(messages.snapshot(self._gateway.snapshot)))
+        worker.tell(encoded(messages.standings(self._standings)))
+
+    def _serves(self, worker: Worker) -> None:
+        worker.serving = True
+        if worker.timer is not None:
+            worker.timer.cancel()
+            worker.timer = None
+        self._share()
+        if not self.ready.called and len(self.serving()) == self._settings.nginx_worker_processes:
+            self.ready.callback(None)
+
+    def _share(self) -> None:
+        """Tell everybody at whose sockets to listen: their own, and those of nobody."""
+        serving = self.serving()
+        vacant = {*range(self._settings.nginx_worker_processes)} - {worker.slot for worker in serving}
+        for worker in serving:
+            worker.channel.say({"is": "serve", "slots": [worker.slot, *sorted(vacant)]})
+
+    def serving(self) -> list[Worker]:
+        """The workers that take connections."""
+        return [worker for worker in self.workers.values() if worker.serving]
+
+    def ended(self, worker: Worker, reason: Failure) -> None:
+        """``worker`` has ended: another one takes its place."""
+        self.traffic.gone(worker.pid)
+        (self._settings.prefix / WHERE / str(worker.pid)).unlink(missing_ok=True)
+        if worker.timer is not None:
+            worker.timer.cancel()
+            worker.timer = None
+        del self.workers[worker.slot]
+        if self._stopping:
+            return
+        self.replaced += 1
+        self._share()
+        slot = worker.slot
+        quick = self._reactor.seconds() - worker.born < ESTABLISHED
+        self._quick[slot] = times = self._quick.get(slot, 0) + 1 if quick else 0
+        wait = min(SHORTEST * 2 ** (times - 2), LONGEST) if times > 1 else 0.0
+        log.error(
+            "worker {slot} ({pid}) has ended: {how}; another one starts {when}",
+            slot=slot,
+            pid=worker.pid,
+            how=_told(reason),
+            when=f"in {wait:g} seconds" if wait else "now",
+        )
+        self._timers[slot] = self._reactor.callLater(wait, self._start, slot)
+
+    # -- what they must have in force --------------------------------------------------------------------------
+
+    def apply(self, old: Snapshot, new: Snapshot) -> None:
+        """The configuration is ``new`` by now, here."""
+        told = encoded(messages.change(old, new, diff(old, new)))
+        for worker in self.workers.values():
+            if worker.informed:
+                worker.tell(told)
+        peers = self._gateway.peers
+        gone = [key for key in self._standings if peers.known(key) is None and key not in peers.remembered]
+        self._spread(dict.fromkeys(gone, WELL))
+
+    async def settled(self) -> None:
+        """All that serve have in force what is in force here."""
+        self._flush()
+        await gatherResults([self._within(PATIENCE, worker.settled(), worker.kill) for worker in self.serving()])
+
+    def _within(self, seconds: float, waiting: Deferred[None], late: Callable[[], None]) -> Deferred[None]:
+        """What is waited for; ``late`` is called if it takes more seconds."""
+        if not waiting.called:
+            timer = self._reactor.callLater(seconds, late)
+
+            def there(_: object) -> None:
+                if timer.active():
+                    timer.cancel()
+
+            _ = waiting.addCallback(there)
+        return waiting
+
+    def _follow(self, peer: Peer) -> None:
+        if peer.identity is not None:
+            self._dirty[peer.identity] = peer
+            self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if self._flushing is None:
+            self._flushing = self._reactor.callLater(0, self._flush)
+
+    def _flush(self) -> None:
+        """Tell how peers stand that stand otherwise, and whoever has seen something of one how it stands by now."""
+        if self._flushing is not None:
+            if self._flushing.active():
+                self._flushing.cancel()
+            self._flushing = None
+        dirty, self._dirty = self._dirty, {}
+        found = {key: _standing(peer) for key, peer in dirty.items()}
+        news = {key: each for key, each in found.items() if self._standings.get(key, WELL) != each}
+        self._spread(news)
+        for worker in self.workers.values():
+            asked, worker.dirty = worker.dirty, {}
+            answers = {key: self._standings.get(key, WELL) for key in asked if key not in news}
+            if answers:
+                worker.tell(encoded(messages.standings(answers)))
+
+    def _spread(self, news: Mapping[PeerKey, Standing]) -> None:
+        for key, standing in news.items():
+            if standing == WELL:
+                self._standings.pop(key, None)
+            else:
+                self._standings[key] = standing
+        if news:
+            told = encoded(messages.standings(news))
+            for worker in self.workers.values():
+                if worker.informed:
+                    worker.tell(told)
+
+    # -- what is asked of whoever serves -----------------------------------------------------------------------
+
+    def counted(self) -> Counted:
+        return self.traffic.counted()
+
+    def questions(self) -> tuple[int, int]:
+        return self.traffic.questions()
+
+    def measured(self) -> Sequence[Metric]:
+        return self.traffic.measured()
+
+    def processes(self) -> Mapping[int, int]:
+        told = self.traffic.memory()
+        return {worker.pid: told.get(worker.pid, 0) for worker in self.workers.values()}
+
+    async def gather(self) -> None:
+        """Have all workers tell their counters."""
+        each = [worker.ask() for worker in self.serving()]
+        for asked in each:
+            _ = self._within(ANSWERING, asked, lambda asked=asked: asked.called or asked.callback(None))  # type: ignore[misc]
+        await gatherResults(each)
+
+    def prepare(self, settings: Settings) -> Prepared:
+        """:raise StartupError: workers could not serve by these settings."""
+        check_serving(settings, self._gateway)
+        return Prepared(lambda: self._renew(settings))
+
+    def _renew(self, settings: Settings) -> None:
+        self._settings = settings
+        told = encoded({"is": "renew", "given": dict(settings.given)})
+        for worker in self.workers.values():
+            if worker.informed:
+                worker.tell(told)
+
+    def rotate(self) -> None:
+        self._say({"is": "rotate"})
+
+    async def stop_listening(self) -> None:
+        self._stopping = True
+        for timer in self._timers.values():
+            if timer.active():
+                timer.cancel()
+        self._say({"is": "stop"})
+        close(self._places)
+
+    async def drain(self) -> int:
+        everybody = [*self.workers.values()]
+        self._say({"is": "drain"})
+        end = self._reactor.seconds() + self._settings.nginx_main_worker_shutdown_timeout + LAST_CALL + ENDING
+        while any(worker.left is None and not worker.ended.called for worker in everybody):
+            if self._reactor.seconds() > end:
+                break
+            await deferLater(self._reactor, 0.02)
+        return sum(worker.left or 0 for worker in everybody)
+
+    async def close(self) -> None:
+        everybody = [*self.workers.values()]
+        self._say({"is": "close"})
+        for worker in everybody:
+            _ = self._within(ENDING, worker.ended, worker.kill)
+        await gatherResults([worker.ended for worker in everybody])
+        if self._flushing is not None and self._flushing.active():
+            self._flushing.cancel()
+
+    def _say(self, message: Message) -> None:
+        for worker in self.workers.values():
+            worker.channel.say(message)
+
+
+_OURS = frozenset(
+    ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "PYTHONPATH"]
+)
+"""What is said to us alone in the environment."""
+
+
+def _standing(peer: Peer) -> Standing:
+    return Standing(peer.health.counters.state, peer.on_trial)
+
+
+def _told(reason: Failure) -> str:
+    """How a process has ended, in words."""
+    number = getattr(reason.value, "signal", None)
+    return f"signal {number}" if number else f"status {getattr(reason.value, 'exitCode', 'unknown')}"
