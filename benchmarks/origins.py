@@ -64,7 +64,7 @@ def nginx_configuration(directory: Path, http: str) -> str:
 class Origins:
     """Answers GET /small, /64k, /1m and POST /post on three ports."""
 
-    def __init__(self, directory: Path, core: int) -> None:
+    def __init__(self, directory: Path, core: int | None) -> None:
         self.ports = free_ports(3)
         self._directory = directory
         self._core = core

@@ -38,8 +38,11 @@ def find(name: str) -> str:
 
 
 @contextmanager
-def pinned(core: int) -> Iterator[None]:
-    """Whatever is started meanwhile runs on ``core`` only, and so does all it starts."""
+def pinned(core: int | None) -> Iterator[None]:
+    """Whatever is started meanwhile runs on ``core`` only, and so does all it starts; anywhere, where that is None."""
+    if core is None:
+        yield
+        return
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -65,7 +68,7 @@ class Program:
         name: str,
         command: Sequence[str],
         *,
-        core: int,
+        core: int | None,
         log: Path,
         environ: Mapping[str, str] | None = None,
     ) -> None:

@@ -27,7 +27,7 @@ class Server(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, directory: Path, core: int, origins: Sequence[int]) -> None:
+    def __init__(self, directory: Path, core: int | None, origins: Sequence[int]) -> None:
         """Everything it writes goes below ``directory``; ``origins`` are the ports of the origins."""
         (self.port,) = free_ports(1)
         self._directory = directory
@@ -77,6 +77,7 @@ class Gateway(Server):
     """This project, configured over its Admin API."""
 
     name = "gateway"
+    processes: ClassVar[int] = 1
 
     def command(self) -> list[str]:
         twistd = Path(sys.executable).with_name("twistd")
@@ -90,7 +91,7 @@ class Gateway(Server):
             "proxy_access_log": "off",
             "admin_access_log": "off",
             "log_level": "notice",
-            "nginx_worker_processes": 1,
+            "nginx_worker_processes": self.processes,
         }
         conf = self._write("kong.conf", "".join(f"{name} = {value}\n" for name, value in settings.items()))
         return [str(twistd), "--nodaemon", "--pidfile=", "kong-gateway", "--conf", conf]

@@ -217,10 +217,11 @@ def test_supervisor_is_told(supervised: Callable[..., Supervised]) -> None:
     assert gateway.process.wait(30) in CLEAN
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])
-def test_readiness_flips_first(supervised: Callable[..., Supervised], number: signal.Signals) -> None:
+def test_readiness_flips_first(supervised: Callable[..., Supervised], number: signal.Signals, workers: str) -> None:
     """While it drains the gateway tells so, serves whoever still comes, and finishes what it has begun."""
-    gateway = supervised(KONG_DRAIN_DELAY="1.5")
+    gateway = supervised(KONG_DRAIN_DELAY="1.5", KONG_NGINX_WORKER_PROCESSES=workers)
     gateway.start()
     gateway.heard("READY=1")
     assert gateway.ask(gateway.status, "/status/ready") == 200
@@ -236,9 +237,10 @@ def test_readiness_flips_first(supervised: Callable[..., Supervised], number: si
     assert gateway.process.wait(30) in CLEAN
 
 
-def test_restarts_refuse_nobody(supervised: Callable[..., Supervised]) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_restarts_refuse_nobody(supervised: Callable[..., Supervised], workers: str) -> None:
     """With sockets that outlive it, restarts under load are seen by no client: who connects meanwhile waits."""
-    gateway = supervised()
+    gateway = supervised(KONG_NGINX_WORKER_PROCESSES=workers)
     gateway.start()
     gateway.heard("READY=1")
     with Load(gateway.proxy) as load:
@@ -267,9 +269,10 @@ def test_reload_in_vain(supervised: Callable[..., Supervised], tmp_path: Path) -
     assert "Traceback" in (tmp_path / "log").read_text()
 
 
-def test_reloads_disturb_nobody(supervised: Callable[..., Supervised]) -> None:
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_reloads_disturb_nobody(supervised: Callable[..., Supervised], workers: str) -> None:
     """Reading the configuration anew, again and again under load, fails no request."""
-    gateway = supervised()
+    gateway = supervised(KONG_NGINX_WORKER_PROCESSES=workers)
     gateway.start()
     gateway.heard("READY=1")
     with Load(gateway.proxy) as load:

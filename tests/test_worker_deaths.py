@@ -6,12 +6,14 @@ import http.client
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from crew import Crew, Load, Origin, alive, crew, origins
+from crew import ROOT, Crew, Load, Origin, alive, crew, origins
 
 CHECKS = {"passive": {"unhealthy": {"http_failures": 3, "http_statuses": [500]}}}
 CLEAN = (0, -signal.SIGTERM)
@@ -141,6 +143,26 @@ def test_an_orphan_can_be_ended(running: Crew, origin: Origin) -> None:
     running.until(lambda: not any(map(alive, orphans)))
     with pytest.raises(ConnectionRefusedError):
         running.client()
+
+
+def test_a_service_that_is_stopped(running: Crew, origin: Origin) -> None:
+    """What systemd runs after the service leaves workers alone while it restarts, and ends them when it is stopped."""
+    running.serve(origin.target)
+    workers = running.workers()
+    command = [sys.executable, "-m", "twisted_kong.workers.send_away", str(running.prefix)]
+
+    def after(result: str) -> int:
+        environ = {**os.environ, "SERVICE_RESULT": result, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, env=environ, stderr=subprocess.DEVNULL, timeout=60, check=False).returncode
+
+    assert after("success") == 1  # there is a gateway, and they are its workers
+    running.process.kill()
+    running.process.wait()
+    assert after("signal") == 0
+    assert running.get() == 200
+    assert all(map(alive, workers))
+    assert after("timeout") == 0
+    running.until(lambda: not any(map(alive, workers)))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGQUIT])

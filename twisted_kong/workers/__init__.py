@@ -6,6 +6,7 @@
 - `totals`: their counters, summed (pure);
 - `store`: a store whose changes are in force with all of them;
 - `orphans`: workers whose process in charge is gone, and who comes after it;
+- `send_away`: ends them where nobody comes;
 - `measured`: what Prometheus is told of them;
 - `worker`, `__main__`: such a process. Its sockets (`twisted_kong.sockets`) outlive it.
 """
