@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 from crew import Crew, Origin, crew, origins
@@ -55,6 +57,29 @@ def test_an_answered_write_is_in_force(running: Crew, origin: Origin) -> None:
                 gone.read()
                 assert (found.status, gone.status) == (200, 404)
         assert all(running.connections_of(worker) for worker in running.workers())
+
+
+def test_a_write_waits_for_all(running: Crew, origin: Origin) -> None:
+    """A write is not answered before the slowest worker has it in force."""
+    running.serve(origin.target)
+    with ExitStack() as stack:
+        clients = [stack.enter_context(closing(running.client())) for _ in range(20)]
+        slow = running.workers()[0]
+        running.until(lambda: running.connections_of(slow))
+        os.kill(slow, signal.SIGSTOP)
+        answered: list[Any] = []
+        write = Thread(target=lambda: answered.append(running.make("/services/s/routes", paths=["/late"])))
+        write.start()
+        running.until(lambda: running.ask("GET", "/services/s/routes")[1]["data"][1:])  # in force in one process
+        write.join(0.5)
+        assert not answered
+        os.kill(slow, signal.SIGCONT)
+        write.join()
+        for client in clients:
+            client.request("GET", "/late")
+            answer = client.getresponse()
+            answer.read()
+            assert answer.status == 200
 
 
 def test_what_workers_see_adds_up(running: Crew) -> None:
