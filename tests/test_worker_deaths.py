@@ -51,7 +51,7 @@ def test_a_killed_worker_is_replaced(running: Crew, origin: Origin) -> None:
 
 
 def test_nobody_waits_for_a_replacement(running: Crew, origin: Origin) -> None:
-    """New connections are taken up while there is nobody in the place of a worker that has died; none waits for that."""
+    """New connections are taken up while nobody is in the place of a worker that has died; none waits for that."""
     running.serve(origin.target)
     vacant = False
     while not vacant:
