@@ -35,6 +35,7 @@ from twisted_kong.workers.totals import Totals, changed_routes, documents
 
 SCHEMA = Schema(("round-robin",), ("http",))
 KEY = ("u", "a.test", "127.0.0.1", 80)
+OTHERS = [CounterMetricFamily("kong_some", "Some.", 3), GaugeMetricFamily("kong_now", "Now.", 5)]
 OTHER = ("u", "b.test", "127.0.0.2", 80)
 
 
@@ -135,9 +136,7 @@ def counted(traffic: Traffic, told: dict[tuple[str, str], int], **counters: int)
             "routes": [*changed_routes(traffic, told)],
             "refused": traffic.refused.document(),
             "questions": [1, 0],
-            "measured": documents(
-                [CounterMetricFamily("kong_some", "Some.", 3), GaugeMetricFamily("kong_now", "Now.", 5)]
-            ),
+            "measured": documents(OTHERS),
             "memory": 1,
             "cpu": 0.5,
         }

@@ -114,7 +114,8 @@ class Control:
             CertificateMetrics(self._expiries.found),
             ProcessCollector(registry=None),
             Garbage(),
-            Asked(serving.measured, more),
+            Asked(serving.measured),
+            *more,
         ]
         if settings.upstream_health_metrics:
             collectors.append(TargetHealth(gateway.target_states))
