@@ -68,7 +68,10 @@ def _ipv6(text: str) -> Host:
         address = None
     if not found or address is None:
         raise ValueError(f"invalid ipv6 address: {text}")
-    return Host("ipv6", address.exploded, _port(found[2]))
+    groups = address.packed.hex(
+        ":", 2
+    )  # not `exploded`, which Python 3.13 writes with dots where an IPv4 address is in it
+    return Host("ipv6", groups, _port(found[2]))
 
 
 def _name(text: str) -> Host:
