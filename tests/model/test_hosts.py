@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from ipaddress import IPv4Address, IPv6Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,7 +66,13 @@ def test_refused(text: str, reason: str) -> None:
     assert str(refusal.value) == reason
 
 
-@given(st.ip_addresses().map(str), st.none() | st.integers(0, 65535))
+def spelled(address: IPv4Address | IPv6Address) -> str:
+    """Short, and without the dots that Python 3.13 writes where an IPv6 address holds one of IPv4: they are refused."""
+    text = str(address)
+    return text if isinstance(address, IPv4Address) or "." not in text else address.packed.hex(":", 2)
+
+
+@given(st.ip_addresses().map(spelled), st.none() | st.integers(0, 65535))
 def test_normal_form_is_stable(address: str, port: int | None) -> None:
     """Writing an address with its port and reading it again changes nothing."""
     host = parse(address)

@@ -68,9 +68,7 @@ def _ipv6(text: str) -> Host:
         address = None
     if not found or address is None:
         raise ValueError(f"invalid ipv6 address: {text}")
-    groups = address.packed.hex(
-        ":", 2
-    )  # not `exploded`, which Python 3.13 writes with dots where an IPv4 address is in it
+    groups = address.packed.hex(":", 2)  # not `exploded`: since Python 3.13 it has dots where it holds an IPv4 address
     return Host("ipv6", groups, _port(found[2]))
 
 
