@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks import machine, probes, scale, table
 from benchmarks.campaign import Campaign, Plan, Results, running
 from benchmarks.large import Size
-from benchmarks.load import WORKLOADS
+from benchmarks.load import VARIANTS, WORKLOADS, Workload
 from benchmarks.programs import ProgramError, find
 from benchmarks.servers import SERVERS
 
@@ -70,17 +70,33 @@ def run(plan: Plan, names: Sequence[str]) -> Results:
         campaign.warm_up()
         for workload in WORKLOADS:
             campaign.measure_workload(workload)
-            found = table.figures(campaign.results.samples[workload.name])
-            show(f"{workload.title}, {workload.connections} connections", table.workload_table(found))
-            for server, why in campaign.results.wrong[workload.name].items():
-                print(f"FAILED: {server}: {why}")
+            show_workload(workload, campaign.results)
         show(f"Memory of {plan.idle:,} idle connections", table.memory_table(campaign.results.memory))
+        judge(table.memory_verdict(campaign.results.memory), campaign.results)
+    for workload in VARIANTS:
+        campaign.measure_variant(workload, names)
+        show_workload(workload, campaign.results)
     if "gateway" in names:
         campaign.results.scale = report = scale.run(Size(), plan.turns)
         show(f"At scale: {report.title}", report.text())
         campaign.results.probes = cost = probes.measure()
         show("Health probes", cost.text())
     return campaign.results
+
+
+def show_workload(workload: Workload, results: Results) -> None:
+    """The table of one workload, and how it compares with what was promised."""
+    found = table.figures(results.samples[workload.name])
+    show(f"{workload.title}, {workload.connections} connections", table.workload_table(found))
+    for server, why in results.wrong[workload.name].items():
+        print(f"FAILED: {server}: {why}")
+    judge(table.verdicts(found, workload.bound, workload.late), results)
+
+
+def judge(verdicts: Sequence[table.Verdict], results: Results) -> None:
+    """Tell which bounds are kept, and keep that."""
+    results.verdicts += verdicts
+    print("".join(f"\n{verdict}" for verdict in verdicts), flush=True)
 
 
 def show(title: str, text: str) -> None:

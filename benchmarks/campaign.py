@@ -22,8 +22,11 @@ from benchmarks.probes import Cost
 from benchmarks.programs import ProgramError
 from benchmarks.scale import Report
 from benchmarks.servers import SERVERS, Server
+from benchmarks.table import Verdict
 
 SMALL = WORKLOADS[0]
+SET_UP = ("gateway", "nginx")
+"""Who can be set up for a workload."""
 IN_MEMORY = Path("/dev/shm")
 
 
@@ -52,6 +55,8 @@ class Results:
     """What the gateway cost with a large configuration, where that was measured."""
     probes: Cost | None = None
     """What it cost to probe many peers, where that was measured."""
+    verdicts: list[Verdict] = field(default_factory=list)
+    """What was kept and missed of what the gateway may cost."""
 
     @property
     def failed(self) -> bool:
@@ -59,6 +64,7 @@ class Results:
         samples = (each for rounds in self.samples.values() for server in rounds.values() for each in server)
         return (
             any(self.wrong.values())
+            or any(each.missed for each in self.verdicts)
             or (self.scale is not None and self.scale.missed)
             or (self.probes is not None and self.probes.missed)
             or any(each.report.failures for each in samples)
@@ -84,10 +90,17 @@ class Campaign:
                 raise server.program.failure(f"broke off with {self._plan.idle} idle connections: {error!r}") from error
             self.results.memory[server.name] = memory
 
-    def warm_up(self) -> None:
+    def warm_up(self, workload: Workload = SMALL) -> None:
         """Fill the pools and caches of every server."""
         for server in self._servers:
-            self._sample(SMALL, server)
+            self._sample(workload, server)
+
+    def measure_variant(self, workload: Workload, names: Sequence[str]) -> None:
+        """All rounds of a workload that some of the servers ``names`` are started for."""
+        with running([name for name in names if name in SET_UP], workload.setup) as servers:
+            self._servers = servers
+            self.warm_up(workload)
+            self.measure_workload(workload)
 
     def measure_workload(self, workload: Workload) -> None:
         """All rounds of one workload, of those servers that answer it rightly."""
@@ -108,8 +121,8 @@ class Campaign:
 
 
 @contextmanager
-def running(names: Sequence[str]) -> Iterator[list[Server]]:
-    """The origins and the servers ``names``, started; all of it is gone afterwards.
+def running(names: Sequence[str], setup: str = "") -> Iterator[list[Server]]:
+    """The origins and the servers ``names``, started for ``setup``; all of it is gone afterwards.
 
     The servers get the last core to themselves and leave the first to the load, the origins and this process.
 
@@ -126,7 +139,7 @@ def running(names: Sequence[str]) -> Iterator[list[Server]]:
         origins = Origins(directory / "origins", cores[0])
         stack.callback(origins.stop)
         origins.start()
-        servers = [SERVERS[name](directory / name, cores[-1], origins.ports) for name in names]
+        servers = [SERVERS[name](directory / name, cores[-1], origins.ports, setup) for name in names]
         for server in servers:
             stack.callback(server.stop)
             server.start()

@@ -32,25 +32,31 @@ TAGGED = 100
 
 @dataclass(frozen=True)
 class Size:
-    """How much there is: targets in one upstream, and routes that services share evenly."""
+    """How much there is. Upstreams share the targets evenly, services the routes, and upstreams the services."""
 
     targets: int = 10_000
     routes: int = 10_000
     services: int = 1
+    upstreams: int = 1
 
 
 @dataclass(frozen=True)
 class Configuration:
     """What was made, in the order in which it was made."""
 
-    upstream: Upstream
+    upstreams: Sequence[Upstream]
     targets: Sequence[Target]
     services: Sequence[Service]
     routes: Sequence[Route]
 
+    @property
+    def upstream(self) -> Upstream:
+        """The first of them."""
+        return self.upstreams[0]
+
     def entities(self) -> tuple[Entity, ...]:
         """All of it, parents first."""
-        return (self.upstream, *self.targets, *self.services, *self.routes)
+        return (*self.upstreams, *self.targets, *self.services, *self.routes)
 
 
 def make(size: Size, port: int) -> Configuration:
@@ -60,15 +66,16 @@ def make(size: Size, port: int) -> Configuration:
     def build(kind: type[E], **data: Any) -> E:
         return schema.build(kind, data, now=next(moments))
 
-    upstream = build(Upstream, name="large")
-    owner = {"id": upstream.id}
-    addresses = islice(_loopback(), size.targets)
+    upstreams = [build(Upstream, name=f"large-{n}") for n in range(size.upstreams)]
     targets = [
-        build(Target, target=f"{one}:{port}", weight=1 + n % 100, upstream=owner) for n, one in enumerate(addresses)
+        build(Target, target=f"{one}:{port}", weight=1 + n % 100, upstream={"id": upstreams[n % size.upstreams].id})
+        for n, one in enumerate(islice(_loopback(), size.targets))
     ]
-    services = [build(Service, name=f"service-{n}", host="large") for n in range(size.services)]
+    services = [
+        build(Service, name=f"service-{n}", host=upstreams[n % size.upstreams].name) for n in range(size.services)
+    ]
     routes = [build(Route, **_route(n, services[n % size.services])) for n in range(size.routes)]
-    return Configuration(upstream, targets, services, routes)
+    return Configuration(upstreams, targets, services, routes)
 
 
 def write(configuration: Configuration, file: Path) -> None:

@@ -27,7 +27,10 @@ HEADERS = {
 class Workload:
     """One row of the table: the same request again and again over ``connections`` kept-alive connections.
 
-    ``body`` and ``answer`` are the bytes of the request's and the answer's body.
+    ``body`` and ``answer`` are the bytes of the request's and the answer's body. ``bound`` is what the gateway may cost
+    in units of nginx's cost, ``late`` what its p99 may be in units of nginx's p50. Where there is a ``setup``, gateway
+    and nginx are started for this row alone, and do what it says (`benchmarks.servers`). A star in ``path`` is one of
+    ``routes`` numbers, each in its turn.
     """
 
     name: str
@@ -37,14 +40,37 @@ class Workload:
     path: str
     body: int
     answer: int
+    bound: float | None = None
+    late: float | None = None
+    setup: str = ""
+    routes: int = 1
+
+    @property
+    def example(self) -> str:
+        """One of the paths that are asked for."""
+        return self.path.replace("*", "0")
 
 
 WORKLOADS = (
-    Workload("small", "small answers", 32, "GET", "/small", 0, 128),
-    Workload("64k", "64 KiB answers", 16, "GET", "/64k", 0, 64 * 1024),
-    Workload("1m", "1 MiB answers", 8, "GET", "/1m", 0, 1024 * 1024),
-    Workload("post", "64 KiB request bodies", 16, "POST", "/post", 64 * 1024, 128),
+    Workload("small", "small answers", 32, "GET", "/small", 0, 128, bound=2.1, late=4.0),
+    Workload("64k", "64 KiB answers", 16, "GET", "/64k", 0, 64 * 1024, bound=1.4),
+    Workload("1m", "1 MiB answers", 8, "GET", "/1m", 0, 1024 * 1024, bound=1.2),
+    Workload("post", "64 KiB request bodies", 16, "POST", "/post", 64 * 1024, 128, bound=3.0),
 )
+ROUTES, UPSTREAMS = 1000, 100
+
+
+def _variant(setup: str, title: str, bound: float, path: str = "/small", routes: int = 1) -> Workload:
+    return Workload(setup, f"small answers, {title}", 32, "GET", path, 0, 128, bound=bound, setup=setup, routes=routes)
+
+
+VARIANTS = (
+    _variant("logging", "with an access log", 2.4),
+    _variant("hashing", "consistent hashing of a header", 2.2),
+    _variant("least", "least connections", 2.2),
+    _variant("routes", f"{ROUTES:,} routes over {UPSTREAMS} upstreams", 2.4, "/route-*/small", ROUTES),
+)
+"""The small answers again, by servers that are set up for them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +88,7 @@ def command(workload: Workload, port: int, *, seconds: int, number: int) -> list
     """The wrk command for ``workload`` against ``port``; ``number`` must differ between the commands of a run."""
     headers = [word for name, value in HEADERS.items() for word in ("-H", f"{name}: {value}")]
     options = ["-t", "1", "-c", str(workload.connections), "-d", f"{seconds}s", "-s", str(SCRIPT), *headers]
-    script = [workload.method, workload.path, str(workload.body), str(number)]
+    script = [workload.method, workload.path, str(workload.body), str(number), str(workload.routes)]
     return ["wrk", *options, f"http://127.0.0.1:{port}", "--", *script]
 
 

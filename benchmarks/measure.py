@@ -98,7 +98,7 @@ def _connection(port: int) -> closing[http.client.HTTPConnection]:
 
 
 def _ask(connection: http.client.HTTPConnection, workload: Workload) -> tuple[int, bytes]:
-    connection.request(workload.method, workload.path, b"x" * workload.body or None, HEADERS)
+    connection.request(workload.method, workload.example, b"x" * workload.body or None, HEADERS)
     answer = connection.getresponse()
     return answer.status, answer.read()
 

@@ -27,11 +27,12 @@ from benchmarks import accounting, machine
 from benchmarks.large import Configuration, LargeGateway, Size, make
 from benchmarks.programs import ProgramError
 from benchmarks.table import aligned
+from twisted_kong.model.entities import Target
 
 QUIET = 0.005  # seconds without work after which a request has cost what it will cost
 CHANGE, PAGE = 50.0, 10.0  # milliseconds of processor a change and a page may cost
 STARTUP = 5.0  # seconds of processor until the first answer
-ENOUGH = 10  # targets and routes for each turn, so that every turn has some of its own
+ENOUGH = 10  # routes for each turn, so that every turn has some of its own, and targets in every upstream
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ class Report:
     def title(self) -> str:
         """What there was."""
         size = self.size
-        return f"{size.targets:,} targets in one upstream, {size.routes:,} routes, services: {size.services:,}"
+        upstreams = "one upstream" if size.upstreams == 1 else f"{size.upstreams:,} upstreams"
+        return f"{size.targets:,} targets in {upstreams}, {size.routes:,} routes, services: {size.services:,}"
 
     def text(self) -> str:
         """A table in Markdown, and below it the start and the memory."""
@@ -105,9 +107,13 @@ class Report:
 def main(arguments: Sequence[str]) -> int:
     """Run; 0 when every bound was kept, 1 when one was missed, 2 when the gateway does not start or answer."""
     options = (known := parser()).parse_args(arguments)
-    if min(options.targets, options.routes) < ENOUGH * options.turns or options.services < 1:
-        known.error(f"expected at least {ENOUGH} targets and routes for each of {options.turns} turns, and a service")
-    size = Size(options.targets, options.routes, options.services)
+    fewest = min(options.targets // max(options.upstreams, 1) * options.turns, options.routes)
+    if fewest < ENOUGH * options.turns or min(options.services, options.upstreams) < 1:
+        known.error(
+            f"expected at least {ENOUGH} targets in each upstream, {ENOUGH} routes for each of {options.turns} turns,"
+            " a service and an upstream"
+        )
+    size = Size(options.targets, options.routes, options.services, options.upstreams)
     print(", ".join(f"{name} {value}" for name, value in machine.description().items()))
     try:
         report = run(size, options.turns)
@@ -121,7 +127,8 @@ def main(arguments: Sequence[str]) -> int:
 def parser() -> argparse.ArgumentParser:
     """The options."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description="The cost of changes at scale.")
-    parser.add_argument("--targets", type=int, default=Size.targets, help="targets of the one upstream")
+    parser.add_argument("--targets", type=int, default=Size.targets, help="targets, of all the upstreams")
+    parser.add_argument("--upstreams", type=int, default=Size.upstreams, help="how many upstreams share the targets")
     parser.add_argument("--routes", type=int, default=Size.routes, help="routes")
     parser.add_argument("--services", type=int, default=Size.services, help="how many services share the routes")
     parser.add_argument("--turns", type=int, default=30, help="how often each question is asked")
@@ -216,9 +223,13 @@ class Client:
 def questions(configuration: Configuration, client: Client) -> Iterator[Question]:
     """All that is asked."""
     ask = client.ask
-    upstream = f"/upstreams/{configuration.upstream.id}"
-    targets, services = configuration.targets, configuration.services
+    owner, services = configuration.upstream.id, configuration.services
+    upstream = f"/upstreams/{owner}"
+    targets = [target for target in configuration.targets if target.upstream.id == owner]
     plain = [route for route in configuration.routes if not route.hosts and not route.methods]
+
+    def own(turn: int) -> Target:
+        return targets[turn % len(targets)]
 
     def move(turn: int) -> None:
         ask("PATCH", f"/routes/{plain[turn].id}", paths=[f"/moved/{turn}"])
@@ -238,8 +249,8 @@ def questions(configuration: Configuration, client: Client) -> Iterator[Question
         client.visit((plain[len(plain) // 2 + turn].paths or ("",))[0])
 
     changes: Mapping[str, Callable[[int], None]] = {
-        "PATCH a target, by id": lambda n: ask("PATCH", f"{upstream}/targets/{targets[n].id}", weight=200 + n),
-        "PATCH a target, by address": lambda n: ask("PATCH", f"{upstream}/targets/{targets[n].target}", weight=300 + n),
+        "PATCH a target, by id": lambda n: ask("PATCH", f"{upstream}/targets/{own(n).id}", weight=200 + n),
+        "PATCH a target, by address": lambda n: ask("PATCH", f"{upstream}/targets/{own(n).target}", weight=300 + n),
         "POST a new target": lambda n: ask("POST", f"{upstream}/targets", target=f"127.0.0.1:{10_000 + n}", weight=0),
         "DELETE a target": lambda n: ask("DELETE", f"{upstream}/targets/127.0.0.1:{10_000 + n}"),
         "PATCH a route, and visit it": move,

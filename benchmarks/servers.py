@@ -12,10 +12,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from benchmarks.load import ROUTES, UPSTREAMS
 from benchmarks.origins import KEEP_ALIVE, nginx_configuration
 from benchmarks.programs import Program, ProgramError, find, free_ports
 
@@ -27,8 +28,14 @@ class Server(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, directory: Path, core: int | None, origins: Sequence[int]) -> None:
-        """Everything it writes goes below ``directory``; ``origins`` are the ports of the origins."""
+    def __init__(self, directory: Path, core: int | None, origins: Sequence[int], setup: str = "") -> None:
+        """Everything it writes goes below ``directory``; ``origins`` are the ports of the origins.
+
+        ``setup`` is what else it is to do, of those that know: ``logging`` every request to a file; ``hashing``, to
+        choose the origin by the header ``traceparent``; ``least``, by the connections it has; ``routes``, to have
+        `ROUTES` over `UPSTREAMS`, each upstream of all the origins.
+        """
+        self._setup = setup
         (self.port,) = free_ports(1)
         self._directory = directory
         self._core = core
@@ -73,6 +80,13 @@ class Server(ABC):
         return str(path)
 
 
+ALGORITHMS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "hashing": (("algorithm", "consistent-hashing"), ("hash_on", "header"), ("hash_on_header", "traceparent")),
+    "least": (("algorithm", "least-connections"),),
+}
+"""The fields of the upstream, by setup."""
+
+
 class Gateway(Server):
     """This project, configured over its Admin API."""
 
@@ -88,7 +102,7 @@ class Gateway(Server):
             "prefix": self._directory / "prefix",
             "proxy_listen": f"127.0.0.1:{self.port}",
             "admin_listen": f"127.0.0.1:{self._admin}",
-            "proxy_access_log": "off",
+            "proxy_access_log": self._directory / "access.log" if self._setup == "logging" else "off",
             "admin_access_log": "off",
             "log_level": "notice",
             "nginx_worker_processes": self.processes,
@@ -98,11 +112,21 @@ class Gateway(Server):
 
     def configure(self) -> None:
         self.program.wait_for_port(self._admin)
-        self._post("/upstreams", ("name", "bench"))
+        if self._setup == "routes":
+            for number in range(UPSTREAMS):
+                self._serve(f"upstream-{number}")
+            for number in range(ROUTES):
+                self._post(f"/services/upstream-{number % UPSTREAMS}/routes", ("paths[]", f"/route-{number}/"))
+        else:
+            self._serve("bench", *ALGORITHMS.get(self._setup, ()))
+            self._post("/services/bench/routes", ("paths[]", "/"))
+
+    def _serve(self, name: str, *fields: tuple[str, str]) -> None:
+        """An upstream of all the origins, and its service."""
+        self._post("/upstreams", ("name", name), *fields)
         for port in self._origins:
-            self._post("/upstreams/bench/targets", ("target", f"127.0.0.1:{port}"), ("weight", "100"))
-        self._post("/services", ("name", "bench"), ("host", "bench"))
-        self._post("/services/bench/routes", ("paths[]", "/"))
+            self._post(f"/upstreams/{name}/targets", ("target", f"127.0.0.1:{port}"), ("weight", "100"))
+        self._post("/services", ("name", name), ("host", name))
 
     def _post(self, path: str, *fields: tuple[str, str]) -> None:
         url = f"http://127.0.0.1:{self._admin}{path}"
@@ -121,13 +145,22 @@ class Nginx(Server):
     name = "nginx"
 
     def command(self) -> list[str]:
+        choice = {"hashing": "hash $http_traceparent consistent;", "least": "least_conn;"}.get(self._setup, "")
         origins = " ".join(f"server 127.0.0.1:{port};" for port in self._origins)
+        many = self._setup == "routes"
+        names = [f"origins-{number}" for number in range(UPSTREAMS if many else 1)]
+        upstreams = "\n".join(f"upstream {name} {{ {choice} {origins} keepalive 64; {KEEP_ALIVE} }}" for name in names)
+        places = [("/", names[0])]
+        if many:
+            places = [(f"/route-{number}/", f"{names[number % UPSTREAMS]}/") for number in range(ROUTES)]
+        locations = "\n".join(f"location {path} {{ proxy_pass http://{name}; }}" for path, name in places)
+        log = f"access_log {self._directory}/access.log combined buffer=64k flush=1s;"
         # Without sendfile, nginx sends a body it has spooled in pieces that Nagle's algorithm holds up for 40 ms.
         http = (
             "sendfile on;\n"
-            f"upstream origins {{ {origins} keepalive 64; {KEEP_ALIVE} }}\n"
-            f"server {{ listen 127.0.0.1:{self.port}; location / {{ proxy_pass http://origins;"
-            ' proxy_http_version 1.1; proxy_set_header Connection ""; } }'
+            f"{upstreams}\n"
+            f"server {{ listen 127.0.0.1:{self.port}; {log if self._setup == 'logging' else ''}\n"
+            f'proxy_http_version 1.1; proxy_set_header Connection "";\n{locations} }}'
         )
         conf = self._write("nginx.conf", nginx_configuration(self._directory, http))
         return [find("nginx"), "-p", str(self._directory), "-c", conf]

@@ -10,6 +10,8 @@ from statistics import median
 from benchmarks.measure import Memory, Sample
 
 BASELINE = "nginx"
+GATEWAY = "gateway"
+RESIDENT = 100.0  # MiB that one worker of the gateway may have
 DISTURBED = 0.05  # of the time; what is waited longer for the core makes latency and rate those of the machine
 
 Rounds = Mapping[str, Sequence[Sample]]  # by server, one sample a round
@@ -70,6 +72,44 @@ def workload_table(found: Mapping[str, Figures]) -> str:
     disturbed = [f"Disturbed: time spent waiting while other programs had the core: {', '.join(waited)}"]
     remarks = [*failed, *(disturbed if waited else [])]
     return "\n".join([aligned(rows), *([""] if remarks else []), *remarks])
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A bound, and what it bounds: ``what`` is ``found``, and may be ``bound``."""
+
+    what: str
+    found: float
+    bound: float
+    unit: str
+
+    @property
+    def missed(self) -> bool:
+        """Whether it is more than it may be."""
+        return not self.found <= self.bound
+
+    def __str__(self) -> str:
+        missed = " MISSED" * self.missed
+        return f"Bound: {self.what} at most {self.bound:.2f}{self.unit}: {self.found:.2f}{self.unit}{missed}"
+
+
+def verdicts(found: Mapping[str, Figures], bound: float | None, late: float | None) -> list[Verdict]:
+    """What the gateway may cost in units of the baseline's cost, and how ``late`` its p99 may be in those of the
+    baseline's p50; nothing without both servers."""
+    if GATEWAY not in found or BASELINE not in found:
+        return []
+    gateway, baseline = found[GATEWAY], found[BASELINE]
+    told = [] if bound is None else [Verdict(f"{GATEWAY}'s CPU", median(gateway.ratios), bound, f" × {BASELINE}'s")]
+    if late is not None:
+        told.append(Verdict(f"{GATEWAY}'s p99", gateway.p99 / baseline.p50, late, f" × {BASELINE}'s p50"))
+    return told
+
+
+def memory_verdict(found: Mapping[str, Memory]) -> list[Verdict]:
+    """How much memory the gateway may have with all the idle connections."""
+    if GATEWAY not in found:
+        return []
+    return [Verdict(f"{GATEWAY}'s resident memory", found[GATEWAY].after / 2**20, RESIDENT, " MiB")]
 
 
 def memory_table(found: Mapping[str, Memory]) -> str:

@@ -133,6 +133,30 @@ class TestTable:
         text = table.workload_table(table.figures({"nginx": [sample(0.02)], "x": [sample(0.02, 0, {"unanswered": 1})]}))
         assert "| x FAILED |            nan |" in text
 
+    def test_bounds_of_the_gateway(self) -> None:
+        """The median ratio and the p99 are compared with what they may be."""
+        found = table.figures({"nginx": [sample(0.01)] * 3, "gateway": [sample(0.02), sample(0.03), sample(0.09)]})
+        kept, late = table.verdicts(found, 3.01, 1.5)
+        assert kept.found == pytest.approx(3)
+        assert not kept.missed
+        assert late.found == pytest.approx(2)
+        assert late.missed
+        assert str(late) == "Bound: gateway's p99 at most 1.50 × nginx's p50: 2.00 × nginx's p50 MISSED"
+        assert [each.missed for each in table.verdicts(found, 2.9, None)] == [True]
+
+    def test_no_bounds_without_something_to_compare(self) -> None:
+        """Without nginx, or without the gateway, nothing is promised; and who never answered has kept nothing."""
+        assert table.verdicts(table.figures({"gateway": [sample(0.02)]}), 2.0, 4.0) == []
+        assert table.verdicts(table.figures({"nginx": [sample(0.02)]}), 2.0, 4.0) == []
+        silent = {"nginx": [sample(0.02)], "gateway": [sample(0.02, 0, {"unanswered": 1})]}
+        assert table.verdicts(table.figures(silent), 2.0, None)[0].missed
+
+    def test_memory_is_bounded(self) -> None:
+        """What counts is the whole gateway with its connections."""
+        memory = {"gateway": Memory(before=0, after=101 << 20, open=1000, wanted=1000)}
+        assert [each.missed for each in table.memory_verdict(memory)] == [True]
+        assert table.memory_verdict({}) == []
+
     def test_memory_is_told_only_of_connections_that_stayed_open(self) -> None:
         """Closing them all is a habit, closing some is a failure; neither has a cost per connection."""
         found = {
