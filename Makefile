@@ -8,6 +8,7 @@ PYTHON ?= python3 python3.14 python3.13 python3.12 python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
+COMPILED := $(VENV)/compiled
 SOURCES := twisted_kong twisted/plugins etc benchmarks tests \
   $(wildcard plugins/*.py) plugins/wheel-example/src plugins/wheel-example/tests
 
@@ -24,15 +25,17 @@ help:
 	@echo 'make lock    the newest version of everything, into constraints.txt'
 	@echo 'make clean   remove what the others made, the demo'\''s database included'
 
-run: $(INSTALLED)
+run: $(COMPILED)
 	@exec $(BIN)/python etc/demo.py
 
 # Real servers are among the tests. Only a Debian's root can install them; without them tests say what is missing.
+# What is done in C is tested in Python as well, at the end.
 test: lint
 	@if ((!EUID)) && command -v apt-get > /dev/null; then etc/apt-install knotd=knot nginx=nginx-light haproxy; fi
 	$(BIN)/python -m pytest $(TEST)
+	$(if $(TEST),,TWISTED_KONG_PURE=1 $(BIN)/python -m pytest tests/proxy tests/routing)
 
-lint: $(INSTALLED)
+lint: $(COMPILED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES)
@@ -41,7 +44,7 @@ lint: $(INSTALLED)
 	if [ -n "$$unlocked" ]; then echo "constraints.txt lacks:" $$unlocked >&2; exit 1; fi
 
 # nginx and HAProxy are what we compare with, wrk is what asks. Debian keeps the first two out of people's PATH.
-bench: $(INSTALLED)
+bench: $(COMPILED)
 	@etc/apt-install nginx=nginx-light haproxy wrk h2load=nghttp2-client
 	$(BIN)/python -m benchmarks.picks
 	$(BIN)/python -m benchmarks $(BENCH)
@@ -49,14 +52,14 @@ bench: $(INSTALLED)
 
 # What `make test` does for two minutes.
 SOAK ?= --seconds 1800
-soak: $(INSTALLED)
+soak: $(COMPILED)
 	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 # Guided by coverage and bounded by the number of runs; what is found interesting is kept below .run/fuzzing.
 RUNS ?= 20000
 TARGET ?= $(notdir $(wildcard tests/fuzzing/corpus/*))
 FUZZER := .run/fuzzing/atheris
-fuzz: $(INSTALLED) $(FUZZER)
+fuzz: $(COMPILED) $(FUZZER)
 	@for target in $(TARGET); do \
 	  echo "$$target: $(RUNS) runs"; \
 	  PYTHONPATH=$(FUZZER) $(BIN)/python tests/fuzzing/run.py $$target $(RUNS) -verbosity=0 -print_final_stats=1; \
@@ -74,14 +77,19 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt
 	@$(BIN)/pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
 	@touch $@
 
-# For the Python of the image, on a machine like this one.
+# For the Python of the image, on a machine like this one; our own wheel is for any, without C.
 wheelhouse: IMAGE_PYTHON ?= 3.13
 wheelhouse: $(INSTALLED)
 	@rm -rf wheelhouse build
-	$(BIN)/python -m build --no-isolation --wheel --outdir wheelhouse
+	TWISTED_KONG_PURE=1 $(BIN)/python -m build --no-isolation --wheel --outdir wheelhouse
 	$(BIN)/pip download --quiet --dest wheelhouse -c constraints.txt --only-binary=:all: \
 	  --python-version $(IMAGE_PYTHON) wheelhouse/*.whl
 	@rm -rf build
+
+# Without a compiler there is a warning, and no C.
+$(COMPILED): $(INSTALLED) twisted_kong/proxy/_accelerator.c
+	@$(BIN)/python setup.py --quiet build_ext --inplace
+	@touch $@
 
 lock:
 	@$(new_venv)
@@ -108,5 +116,6 @@ endef
 
 clean:
 	rm -rf $(VENV) .run build dist wheelhouse *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find twisted_kong -name '*.so' -delete
 	find . -name __pycache__ -prune -exec rm -rf {} +
 	rm -f twisted/plugins/dropin.cache

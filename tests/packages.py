@@ -49,14 +49,20 @@ class Environment:
         start = "from twisted.scripts.twistd import run; run()"
         return run(self.python, "-c", start, *arguments, cwd=self.where)
 
+    def accelerated(self) -> bool:
+        """Whether the proxy does in C what can be done in C."""
+        code = "from twisted_kong.proxy.accelerator import ACCELERATED; print(ACCELERATED)"
+        return run(self.python, "-c", code, cwd=self.where) == "True"
+
     def origin(self) -> Path:
         """Where ``twisted_kong`` is imported from."""
         return Path(run(self.python, "-c", "import twisted_kong; print(twisted_kong.__path__[0])", cwd=self.where))
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """What ``command`` prints, without the blanks around it; it must succeed."""
-    environ = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PIP_CONSTRAINT")}
+def run(*command: str | Path, cwd: Path, **environment: str) -> str:
+    """What ``command`` prints, without the blanks around it; it must succeed. ``environment`` is added to ours."""
+    ours = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PIP_CONSTRAINT")}
+    environ = {**ours, **environment}
     done = subprocess.run(command, cwd=cwd, env=environ, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout.strip()

@@ -16,6 +16,7 @@ from stage import StagedGateway, origins
 from wheelhouse import build, fill
 
 ROOT = Path(__file__).parents[1]
+NOT_PACKAGED = shutil.ignore_patterns("__pycache__", "dropin.cache", "*.so")
 PACKAGED = ("MANIFEST.in", "README.md", "plugins", "pyproject.toml", "setup.py", "twisted", "twisted_kong")
 
 
@@ -25,7 +26,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     copy = tmp_path_factory.mktemp("checkout")
     for name in PACKAGED:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "dropin.cache"))
+            shutil.copytree(ROOT / name, copy / name, ignore=NOT_PACKAGED)
         else:
             shutil.copy(ROOT / name, copy)
     return copy
@@ -60,7 +61,29 @@ def test_wheel(wheel: Path) -> None:
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert "twisted/plugins/twisted_kong_plugin.py" in names
     assert "twisted_kong/store/migrations/versions/v0001_first_tables.py" in names
-    assert names == modules(ROOT) | {"twisted_kong/py.typed"}
+    assert {name for name in names if not name.endswith(".so")} == modules(ROOT) | {"twisted_kong/py.typed"}
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_compiled(wheel: Path, tmp_path: Path) -> None:
+    """Where there is a compiler, the wheel holds the accelerator, for this Python alone, and it is used."""
+    environment = Environment(tmp_path)
+    environment.install(wheel)
+    assert environment.accelerated()
+    assert wheel.name.split("-")[-3:-1] == [f"cp3{sys.version_info.minor}"] * 2
+
+
+def test_without_a_compiler(checkout: Path, tmp_path: Path) -> None:
+    """Where the compiler fails there is a wheel all the same, and Python does the work."""
+    environment = Environment(tmp_path / "venv")
+    environment.install(build(checkout, tmp_path, CC="false"))
+    assert not environment.accelerated()
+    assert "kong-gateway" in environment.twistd("--help")
+
+
+def test_for_any_machine(checkout: Path, tmp_path: Path) -> None:
+    """With ``TWISTED_KONG_PURE=1`` the wheel is of Python alone, and says so."""
+    assert build(checkout, tmp_path, TWISTED_KONG_PURE="1").name.endswith("-py3-none-any.whl")
 
 
 def test_installed_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -24,8 +24,11 @@ def fill(where: Path, wheel: Path) -> Path:
     return where
 
 
-def build(project: Path, where: Path) -> Path:
-    """The wheel of a project, built in ``where`` from its source distribution, without a look at the network."""
-    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", where, project, cwd=where)
+def build(project: Path, where: Path, **environ: str) -> Path:
+    """The wheel of a project, built in ``where`` from its source distribution, without a look at the network.
+
+    ``environ`` is added to the environment.
+    """
+    run(sys.executable, "-m", "build", "--no-isolation", "--outdir", where, project, cwd=where, **environ)
     (built,) = where.glob("*.whl")
     return built

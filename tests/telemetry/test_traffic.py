@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 
-from twisted_kong.telemetry.traffic import GATEWAY_BUCKETS, Histogram, Traffic
+from twisted_kong.telemetry.traffic import GATEWAY_BUCKETS, UPSTREAM_BUCKETS, Histogram, Traffic
 
 
 def lines(traffic: Traffic) -> list[str]:
@@ -47,6 +49,35 @@ def test_latencies() -> None:
     counted.record(200, 0.125, 0.5, 0.75, 0, 0)
     counted.record(404, 0.25, None, 0.25, 0, 0)
     assert (counted.total.sum, counted.upstream.sum, counted.gateway.sum) == (1000, 500, 375)
+
+
+SECONDS = st.floats(0, 100) | st.sampled_from([bound / 1000 for bound in (*GATEWAY_BUCKETS, *UPSTREAM_BUCKETS)])
+EXCHANGES = st.lists(
+    st.tuples(
+        st.integers(0, 3),
+        st.sampled_from([200, 404, 503]),
+        SECONDS,
+        st.none() | SECONDS,
+        SECONDS,
+        st.integers(0, 9),
+        st.integers(0, 9),
+    ),
+    max_size=100,
+)
+
+
+@given(EXCHANGES)
+def test_counted_together(exchanges: list[tuple[int, int, float, float | None, float, int, int]]) -> None:
+    """Exchanges that are counted together are counted as they are one by one."""
+    together, alone = Traffic(), Traffic()
+    for each in exchanges:
+        together.pending.append((together.of("s", str(each[0])), *each[1:]))
+        alone.of("s", str(each[0])).record(*each[1:])
+    mine, yours = lines(together), lines(alone)
+    assert together.pending == []
+    for one, other in zip(mine, yours, strict=True):
+        assert one.rpartition(" ")[0] == other.rpartition(" ")[0]
+        assert math.isclose(float(one.rpartition(" ")[2]), float(other.rpartition(" ")[2]))
 
 
 @given(st.lists(st.floats(0, 10_000)))

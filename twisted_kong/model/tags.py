@@ -39,11 +39,10 @@ def _bearers(
     """Who bears a tag: id, the place of its collection, which decides between equal ids, and its name."""
     rows = snapshot.all(collection)
     if tag is None:
-        ids = (id for id, entity in rows.items() if entity.tags)
+        later = [id for id, entity in rows.items() if entity.tags and id >= since]
     else:
-        ids = (id for id, entity in rows.items() if entity.tags and tag in entity.tags)
+        later = [id for id, entity in rows.items() if (tags := entity.tags) and tag in tags and id >= since]
     place = _PLACES[collection]
-    later = filter(since.__le__, ids)
     return ((id, place, collection) for id in (later if most is None else nsmallest(most, later)))
 
 

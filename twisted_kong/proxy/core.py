@@ -81,7 +81,7 @@ class ProxyCore:
         self.outgoing = Outgoing(gateway, client_defaults(settings))
         self._follow(settings)
         self.admission = Admission(*self._bounds(settings), self.refusals)
-        self._random_bits = random.getrandbits
+        self._random_bytes = random.randbytes
         self._ids: list[bytes] = []
         self._second, self._date = -1, b""
         self.exchanges = 0
@@ -133,7 +133,7 @@ class ProxyCore:
         self.requests += 1
         ids = self._ids
         if not ids:
-            digits = b"%0*x" % (32 * IDS_AT_ONCE, self._random_bits(128 * IDS_AT_ONCE))
+            digits = self._random_bytes(16 * IDS_AT_ONCE).hex().encode()
             ids += [digits[at : at + 32] for at in range(0, len(digits), 32)]
         return ids.pop()
 
@@ -145,7 +145,7 @@ class ProxyCore:
         """
         router = self.gateway.router
         https = client.scheme == b"https"
-        match = router.recall(head.method, head.host, head.path, https, client.sni)
+        match = router.remembered.get((head.method, head.host, head.path, https, client.sni))
         if match is None:
             match = router.match(head.method, head.host, head.path, head.values, https, client.sni)
             if match is None:

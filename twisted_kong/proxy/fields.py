@@ -6,17 +6,18 @@ and the rule that anything ambiguous is refused. Pure functions and values. Star
 
 Clients and origins repeat themselves, so a reader of lines remembers. Of a line seen before the form it is passed on
 in is known at once. The few fields that are not passed on just so are *special* (`Special`); what a combination of
-them means together (`Meaning`) is remembered as well. Nothing is ever passed on as it came.
+them means together (`Meaning`) is remembered as well. Nothing is ever passed on as it came. The lines themselves are
+walked by a `LineReader`, which may be compiled (`twisted_kong.proxy.accelerator`); then only special lines come here.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from itertools import filterfalse
 from typing import Generic, TypeVar, cast
 
 from twisted_kong.errors import ProxyError, RequestRefused
+from twisted_kong.proxy.accelerator import LineReader
 from twisted_kong.routing.names import split_port
 
 TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -67,7 +68,7 @@ class KnownLines(dict[bytes, bytes]):
         super().__init__()
         self._special = special
         self._rules = rules
-        self._watched = special | rules.keys()
+        self.watched = special | rules.keys()
         self._refuse = refuse
 
     def __missing__(self, line: bytes) -> bytes:
@@ -77,7 +78,7 @@ class KnownLines(dict[bytes, bytes]):
         spelled, value = match.groups()
         value = value.rstrip(b" \t")
         name = spelled.lower()
-        known = self._look_at(name, spelled, value, line) if name in self._watched else b"%b: %b\r\n" % (spelled, value)
+        known = self._look_at(name, spelled, value, line) if name in self.watched else b"%b: %b\r\n" % (spelled, value)
         if len(line) <= KNOWN_LINE_SIZE:
             if len(self) >= KNOWN_LINES:
                 self.clear()
@@ -199,34 +200,36 @@ M = TypeVar("M", bound=Meaning)
 
 
 class Memory(Generic[M]):
-    """Reads the lines of heads, remembering lines and meanings."""
+    """Reads the lines of heads, remembering lines and meanings.
+
+    ``read`` is that of a `LineReader`, and `understand` is to be told what it has found.
+    """
 
     def __init__(
         self,
         special: frozenset[bytes],
         rules: Mapping[bytes, Callable[[bytes], bytes | None]],
-        meaning: Callable[[Iterable[Special], int, Callable[[str], ProxyError]], M],
+        make: Callable[[Iterable[Special], int, Callable[[str], ProxyError]], M],
         refuse: Callable[[str], ProxyError],
     ) -> None:
         self._known = KnownLines(special, rules, refuse)
-        self._passed = self._known.__getitem__
+        self.read = LineReader(self._known, self._known.watched).read
         self._meanings: tuple[dict[tuple[bytes, ...], M], ...] = ({}, {})  # by minor version
-        self._meaning = meaning
+        self._make = make
         self._refuse = refuse
 
-    def read(self, lines: list[bytes], minor: int) -> tuple[bytes, M]:
-        """The block of lines that are passed on, and what the others mean."""
-        fields = list(map(self._passed, lines))
-        special = tuple(filterfalse(None, fields))  # no other field is empty
+    def understand(self, head: bytes, passing: bytes, special: tuple[bytes, ...], minor: int) -> tuple[bytes, M]:
+        """What is passed on of ``head``, and what its special fields mean, of what `read` has found in it."""
         meaning = self._meanings[minor].get(special)
         if meaning is None:
             meaning = self._work_out(cast("tuple[Special, ...]", special), minor)
         if meaning.dropped:
-            fields = [field for field in fields if field.partition(b":")[0].lower() not in meaning.dropped]
-        return b"".join(fields), meaning
+            fields = [self._known[line] for line in head.split(b"\r\n")[1:]]
+            passing = b"".join(field for field in fields if field.partition(b":")[0].lower() not in meaning.dropped)
+        return passing, meaning
 
     def _work_out(self, special: tuple[Special, ...], minor: int) -> M:
-        meaning = self._meaning(special, minor, self._refuse)
+        meaning = self._make(special, minor, self._refuse)
         if sum(field.size for field in special) <= KNOWN_MEANING_SIZE and all(field.remembered for field in special):
             meanings = self._meanings[minor]
             if len(meanings) >= KNOWN_LINES:
@@ -235,14 +238,16 @@ class Memory(Generic[M]):
             meaning.remembered = True
         return meaning
 
-    def values(self, lines: list[bytes], name: bytes) -> list[bytes]:
-        """All values of the field ``name`` (lower case), in order."""
-        found = []
-        for line in lines:
-            field = self._known[line]
-            if isinstance(field, Special):
-                if field.name == name:
-                    found.append(field.value)
-            elif field[: len(name)].lower() == name and field[len(name) : len(name) + 2] == b": ":
-                found.append(field[len(name) + 2 : -2])
-        return found
+
+def values_of(head: bytes, name: bytes) -> list[bytes]:
+    """All values of the field ``name`` (lower case) in a head that has been read, in order."""
+    found = []
+    lines = head.lower()
+    sought = b"\n%b:" % name
+    at = lines.find(sought)
+    while at >= 0:
+        at += len(sought)
+        end = head.find(b"\r\n", at)
+        found.append(head[at : end if end >= 0 else len(head)].strip(b" \t"))
+        at = lines.find(sought, at)
+    return found

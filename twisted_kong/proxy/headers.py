@@ -31,6 +31,7 @@ from twisted_kong.proxy.fields import (
     Meaning,
     Memory,
     RequestMeaning,
+    values_of,
 )
 from twisted_kong.routing.names import split_port
 
@@ -82,13 +83,12 @@ class RequestHead:
     without its port; ``minor`` the version of HTTP/1, or 2 for HTTP/2.
     """
 
-    __slots__ = ("_lines", "_memory", "host", "hostname", "meaning", "method", "minor", "passing", "path", "query")
+    __slots__ = ("_head", "host", "hostname", "meaning", "method", "minor", "passing", "path", "query")
 
-    def __init__(self, first: RequestLine, lines: list[bytes], memory: Memory[RequestMeaning]) -> None:
+    def __init__(self, first: RequestLine, head: bytes, passing: bytes, meaning: RequestMeaning) -> None:
         self.method, self.path, self.query, self.minor, host = first
-        self._lines = lines
-        self._memory = memory
-        self.passing, meaning = memory.read(lines, self.minor)
+        self._head = head
+        self.passing = passing
         self.meaning = meaning
         if host is None:
             self.host = meaning.host
@@ -99,7 +99,7 @@ class RequestHead:
 
     def values(self, name: bytes) -> list[bytes]:
         """All values of the field ``name`` (lower case), in order."""
-        return self._memory.values(self._lines, name)
+        return values_of(self._head, name)
 
     @property
     def takes_trailers(self) -> bool:
@@ -151,11 +151,12 @@ class RequestParser:
 
         :raise RequestRefused: it is malformed, ambiguous or too large.
         """
-        lines = head.split(b"\r\n")
-        first = lines.pop(0)
         if len(head) > self.harmless:
+            first, *lines = head.split(b"\r\n")
             self.check_size(first, lines, len(head))
-        return RequestHead(self._first_lines.get(first) or self._read_first_line(first), lines, self._memory)
+        first, passing, special = self._memory.read(head)
+        line = self._first_lines.get(first) or self._read_first_line(first)
+        return RequestHead(line, head, *self._memory.understand(head, passing, special, line.minor))
 
     def _read_first_line(self, line: bytes) -> RequestLine:
         match = _REQUEST_LINE.fullmatch(line)
@@ -186,7 +187,10 @@ class RequestParser:
         if method in _NOT_RELAYED:
             raise MethodRefused(f"{method.decode()} is not relayed")
         path, question, query = target.partition(b"?")
-        return RequestHead(RequestLine(method, path, question + query, 1, None), lines, self._memory)
+        head = _head_of(lines)
+        _, passing, special = self._memory.read(head)
+        line = RequestLine(method, path, question + query, 1, None)
+        return RequestHead(line, head, *self._memory.understand(head, passing, special, 1))
 
     def may_exceed(self, before: int, now: int) -> bool:
         """Whether the beginning of a head, grown from ``before`` to ``now`` bytes, is to be checked again.
@@ -205,6 +209,11 @@ class RequestParser:
             raise HeadTooLarge(f"a header of more than {self.line_limit} bytes, or {self.head_limit} in all")
         if len(lines) > self.field_limit:
             raise TooManyFields(f"more than {self.field_limit} header fields")
+
+
+def _head_of(lines: Sequence[bytes]) -> bytes:
+    """A head of these lines, without a first line of its own."""
+    return b"\r\n".join([b"", *lines])
 
 
 def _only(pattern: re.Pattern[bytes]) -> Callable[[bytes], bytes | None]:
@@ -271,12 +280,12 @@ class ResponseParser:
 
         :raise BadGateway: it is not HTTP/1, malformed or ambiguous.
         """
-        lines = head.split(b"\r\n")
-        first = lines.pop(0)
+        first, passing, special = self._memory.read(head)
         if b"\n" in first:
-            first, *lines = head.replace(b"\r\n", b"\n").split(b"\n")
+            head = head.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+            first, passing, special = self._memory.read(head)
         status, reason, minor = self._status_lines.get(first) or self._read_status_line(first)
-        return ResponseHead(status, reason, *self._memory.read(lines, minor))
+        return ResponseHead(status, reason, *self._memory.understand(head, passing, special, minor))
 
     def parse_fields(self, status: int, lines: list[bytes], size: int) -> ResponseHead:
         """The head of an answer that came otherwise framed, as HTTP/1.1 would have it; ``size`` is its own in bytes.
@@ -285,7 +294,9 @@ class ResponseParser:
         """
         if size > self.head_limit:
             raise BadGateway(f"a head of more than {self.head_limit} bytes")
-        return ResponseHead(status, b"", *self._memory.read(lines, 1))
+        head = _head_of(lines)
+        _, passing, special = self._memory.read(head)
+        return ResponseHead(status, b"", *self._memory.understand(head, passing, special, 1))
 
     def _read_status_line(self, line: bytes) -> tuple[int, bytes, int]:
         match = _STATUS_LINE.fullmatch(line)

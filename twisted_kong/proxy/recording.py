@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from twisted_kong.model.entities import Service
 from twisted_kong.proxy.headers import RequestHead
 from twisted_kong.telemetry.accesslog import AccessLog, Latencies, Logged, Try, escaped
-from twisted_kong.telemetry.traffic import RouteTraffic, Traffic
+from twisted_kong.telemetry.traffic import BATCH, RouteTraffic, Traffic
 
 if TYPE_CHECKING:
     from twisted_kong.proxy.exchange import Exchange
@@ -147,7 +147,10 @@ class Recorder:
                 counted = known[1]
             else:
                 counted = self._look_up(match.route, match.service)
-        counted.record(status, before, upstream, total, received, sent)
+        pending = self.traffic.pending
+        pending.append((counted, status, before, upstream, total, received, sent))
+        if len(pending) >= BATCH:
+            self.traffic.settle()
         if self.access_log is not None:
             self._write(Record(exchange, status, sent, now))
         if exchange.trace is not None:

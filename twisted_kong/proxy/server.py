@@ -268,13 +268,19 @@ class ServerConnection(Wire):
                 )
             )
         )
-        self._wrote(ended)
+        if self.congested:
+            self.arm(self._patience.send)
+        if ended:
+            self._finish()
 
     def answer_more(self, content: bytes, ended: bool) -> None:
         data = self._framed(content, ended) if self._chunking else content
         if data:
             self.send(data)
-        self._wrote(ended)
+        if self.congested:
+            self.arm(self._patience.send)
+        if ended:
+            self._finish()
 
     def answer_trailers(self, lines: bytes) -> None:
         head = self._head
@@ -301,12 +307,6 @@ class ServerConnection(Wire):
         if ended and self._trailers:
             return (chunk(content) if content else b"") + last_chunk(self._trailers)
         return (chunk(content) if content else b"") + (LAST_CHUNK if ended else b"")
-
-    def _wrote(self, ended: bool) -> None:
-        if self.congested:
-            self.arm(self._patience.send)
-        if ended:
-            self._finish()
 
     def _finish(self) -> None:
         """The current request has been answered."""

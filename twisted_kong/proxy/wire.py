@@ -1,23 +1,25 @@
 """What both sides of the proxy share: writing at once, knowing when the other end does not keep up, one timer.
 
 A transport writes on the next turn of the reactor, which costs a turn and two changes of the poll set for every
-message. While nothing is queued the socket can be written to directly, through `ISystemHandle`, and the transport
-sees only what the socket did not take. Whatever it did not take is a backlog: `congested` until it is gone, which
-the transport tells as it tells any producer. Who feeds a congested wire stops reading its own source, so at most
-one read is ever buffered.
+message. While nothing is queued the socket can be written to directly, by its number, and the transport sees only what
+the socket did not take. Whatever it did not take is a backlog: `congested` until it is gone, which the transport tells
+as it tells any producer. Who feeds a congested wire stops reading its own source, so at most one read is ever buffered.
+
+Reading goes the short way too: a reactor that has something to read for the transport calls the wire itself.
 """
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
+from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twisted_kong.proxy.accelerator import receive, send
 from twisted_kong.tasks import Deadlines, Waiter
 
 READ_SIZE = 131072
@@ -72,20 +74,25 @@ class Wire(Waiter, Protocol):
         super().__init__(deadlines)
         self.congested = False
         self._paused = False
-        self._socket: socket.socket | None = None  # where it can be written to at once
+        self._socket = -1  # its number, where it can be written to at once
 
     def connectionMade(self) -> None:
         transport = self.transport
         if isinstance(transport, TCPConnection) and not transport.TLS:
             transport.setTcpNoDelay(True)  # or the end of a message waits for the other side's delayed ACK
-            transport.bufferSize = READ_SIZE
-            self._socket = transport.getHandle()
+            self._socket = transport.fileno()
+            self.transport.doRead = self._read_socket
         else:
             transport.registerProducer(_Flow(self), True)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         self._deadlines.forget(self)
-        self._socket = None
+        self._leave_socket()
+
+    def _leave_socket(self) -> None:
+        if self._socket >= 0:
+            self._socket = -1
+            del self.transport.doRead
 
     def hand_over(self, successor: Wire) -> None:
         """Let ``successor`` have the transport from now on, and be its protocol, in whatever state it is."""
@@ -94,13 +101,15 @@ class Wire(Waiter, Protocol):
         successor._socket, successor._paused, successor.congested = self._socket, self._paused, self.congested
         successor._left = self._left
         self._deadlines.forget(self)
-        if self._socket is None:
+        if self._socket < 0:
             transport.unregisterProducer()
             transport.registerProducer(_Flow(successor), True)
-        elif self.congested:
-            transport.unregisterProducer()
-            transport.registerProducer(_Drain(successor), False)
-        self._socket = None
+        else:
+            self._socket = -1
+            transport.doRead = successor._read_socket
+            if self.congested:
+                transport.unregisterProducer()
+                transport.registerProducer(_Drain(successor), False)
         self.congested = False
         transport.protocol = successor
 
@@ -108,14 +117,10 @@ class Wire(Waiter, Protocol):
 
     def send(self, data: bytes) -> None:
         """Write ``data``, at once if possible; `congested` afterwards where the other end does not keep up."""
-        sock = self._socket
-        if sock is None or self.congested:
+        if self._socket < 0 or self.congested:
             self.transport.write(data)
             return
-        try:
-            sent = sock.send(data)
-        except OSError:
-            sent = 0  # would block, or is broken: the transport finds out which
+        sent = send(self._socket, data)  # what does not go now the transport sends, or finds out why it cannot
         if sent != len(data):
             self.congested = True
             self._left = len(data) - sent
@@ -150,6 +155,18 @@ class Wire(Waiter, Protocol):
         return self.congested
 
     # -- reading -----------------------------------------------------------------------------------------------
+
+    def _read_socket(self) -> object:
+        """There is something to read, says the reactor; it is told why the connection is to end, if it is."""
+        try:
+            data = receive(self._socket, READ_SIZE)
+        except OSError:
+            return CONNECTION_LOST
+        if data:
+            self.dataReceived(data)
+        elif data is not None:
+            return CONNECTION_DONE
+        return None
 
     def pause(self) -> None:
         """Read nothing more until `resume`."""

@@ -80,13 +80,8 @@ class Router:
         self.routes = routes
         self.apis = apis
         self.remembered: dict[tuple[bytes, bytes, bytes, bool, bytes | None], Match] = {}
+        """What `match` has answered, by method, host, path, https and SNI."""
         self._destinations: dict[str, Destination] = {}
-
-    def recall(
-        self, method: bytes, host: bytes, path: bytes, https: bool = False, sni: bytes | None = None
-    ) -> Match | None:
-        """What `match` remembers of such a request, or None."""
-        return self.remembered.get((method, host, path, https, sni))
 
     def match(
         self,

@@ -8,7 +8,7 @@ counter that vanishes looks like one that fell.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -38,6 +38,17 @@ class Histogram:
         """``value`` has been seen once more."""
         self.counts[bisect_left(self._limits, value)] += 1
         self.sum += value
+
+    def observe_all(self, values: Iterable[float]) -> None:
+        """All of ``values`` have been seen once more."""
+        ordered = sorted(values)
+        self.sum += sum(ordered)
+        counts, below = self.counts, 0
+        for number, limit in enumerate(self._limits):
+            up_to = bisect_right(ordered, limit, below)
+            counts[number] += up_to - below
+            below = up_to
+        counts[-1] += len(ordered) - below
 
     def copy(self) -> Histogram:
         """One that has seen the same, and no more from now on."""
@@ -94,6 +105,17 @@ class RouteTraffic:
         if upstream is not None:
             self.upstream.observe(upstream * 1000)
 
+    def record_all(self, exchanges: Sequence[Ended]) -> None:
+        """The same of many exchanges, all of them of this route."""
+        requests = self.requests
+        for status, upstream in [(each[1], each[3] is not None) for each in exchanges]:
+            requests[status, upstream] = requests.get((status, upstream), 0) + 1
+        self.received += sum([each[5] for each in exchanges])
+        self.sent += sum([each[6] for each in exchanges])
+        self.gateway.observe_all([each[2] * 1000 for each in exchanges])
+        self.total.observe_all([each[4] * 1000 for each in exchanges])
+        self.upstream.observe_all([each[3] * 1000 for each in exchanges if each[3] is not None])
+
     def copy(self) -> RouteTraffic:
         """The counts as they are now."""
         copy = RouteTraffic()
@@ -131,15 +153,42 @@ class RouteTraffic:
         return made
 
 
+Ended = tuple[RouteTraffic, int, float, "float | None", float, int, int]
+"""An exchange that has ended: its route, and what `RouteTraffic.record` is told."""
+
+BATCH = 256
+"""Exchanges that are counted together: of what each costs most is the way to its place."""
+MANY = 16
+"""Exchanges of a route from which on it pays to count them together."""
+
+
 class Traffic(Collector):
-    """The counts of all routes, and ``refused``, those of who did not come as far as that."""
+    """The counts of all routes, and ``refused``, those of who did not come as far as that.
+
+    What is ``pending`` has been appended there and is counted when it is looked at, or when there is a `BATCH` of it.
+    """
 
     def __init__(self) -> None:
         self._routes: dict[tuple[str, str], RouteTraffic] = {}
         self.refused = Refused()
+        self.pending: list[Ended] = []
+
+    def settle(self) -> None:
+        """Count what is pending."""
+        routes: dict[RouteTraffic, list[Ended]] = {}
+        for each in self.pending:
+            routes.setdefault(each[0], []).append(each)
+        self.pending.clear()
+        for route, exchanges in routes.items():
+            if len(exchanges) >= MANY:
+                route.record_all(exchanges)
+            else:
+                for each in exchanges:
+                    route.record(*each[1:])
 
     def of(self, service: str, route: str) -> RouteTraffic:
         """The counts of a route, by the names (or ids) of its service and its own."""
+        self.settle()
         found = self._routes.get((service, route))
         if found is None:
             found = self._routes[service, route] = RouteTraffic()
@@ -147,11 +196,12 @@ class Traffic(Collector):
 
     def routes(self) -> Mapping[tuple[str, str], RouteTraffic]:
         """The counts by service and route."""
+        self.settle()
         return self._routes
 
     def add(self, other: Traffic) -> None:
         """What ``other`` has counted counts here as well."""
-        for names, counted in other._routes.items():
+        for names, counted in other.routes().items():
             self.of(*names).add(counted)
         self.refused.add(other.refused.document())
 
@@ -161,6 +211,7 @@ class Traffic(Collector):
 
     def copy(self) -> Traffic:
         """The counts as they are now."""
+        self.settle()
         copy = Traffic()
         copy._routes = {names: counted.copy() for names, counted in self._routes.items()}
         copy.refused = self.refused.copy()
@@ -168,6 +219,7 @@ class Traffic(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Everything counted, for Prometheus."""
+        self.settle()
         names = ["service", "route"]
         requests = CounterMetricFamily(
             "kong_http_requests",
