@@ -14,6 +14,9 @@ from contextlib import suppress
 from random import Random
 from urllib.parse import parse_qsl
 
+KEPT = 3.0
+"""Seconds that the gateway keeps a connection nobody uses (`upstream_keepalive_idle_timeout`): for so long it may take
+one that is dead for one that is alive, where it has had no time to look."""
 GENTLE = 16384
 """Bytes of a body written at a time."""
 
@@ -40,8 +43,8 @@ class Faults:
         return time.monotonic() - max(self._killed, default=-math.inf)
 
     def recently_killed(self, since: float) -> bool:
-        """Whether one was killed after ``since``, or shortly before."""
-        return any(moment > since - 1 for moment in self._killed)
+        """Whether one was killed after ``since``, or so shortly before that a connection to it may have been kept."""
+        return any(moment > since - KEPT for moment in self._killed)
 
 
 class Origin:

@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.programs import ProgramError
+from benchmarks.soak.origins import KEPT
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 SETTINGS = {
     "proxy_access_log": "off",
     "admin_access_log": "off",
-    "upstream_keepalive_idle_timeout": 3,
+    "upstream_keepalive_idle_timeout": int(KEPT),
     "nginx_http_keepalive_timeout": "5s",
 }
 """Idle connections end soon, so that what is still open in the end is a leak."""
