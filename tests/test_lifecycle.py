@@ -137,7 +137,7 @@ class Supervised:
 
     def close(self) -> None:
         with suppress(AttributeError):
-            self.process.kill()
+            self.process.terminate()  # killed, it would leave its workers behind
             self.process.wait(30)
         for each in (self._notify, *self._sockets):
             each.close()
