@@ -98,9 +98,9 @@ class StagedGateway:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.printed += line
-            found = re.findall(r"(?:ProxyListener|AdminSite) starting on (\d+)", self.printed)
+            found = dict(re.findall(r"(ProxyListener|AdminSite) starting on (\d+)", self.printed))
             if len(found) == 2:
-                return int(found[0]), int(found[1])
+                return int(found["ProxyListener"]), int(found["AdminSite"])
         pytest.fail(f"ended with {self._process.wait()}: {self.printed}")
 
     def stop(self) -> str:

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
 from components import put_drop_in
 from stage import StagedGateway, origins
 
@@ -44,10 +45,16 @@ factory = Factory()
 '''
 
 
-def test_an_algorithm_that_blocks(tmp_path: Path) -> None:
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_algorithm_that_blocks(tmp_path: Path, processes: int) -> None:
     """The log names it and its file, shows the line that it is at, and says when things go on; it counts as well."""
     file = put_drop_in(tmp_path / "plugins", "sleepy_algorithm", SLEEPY)
-    with origins(1) as (origin,), StagedGateway(tmp_path, "--plugin-dir", str(file.parent)) as gateway:
+    with (
+        origins(1) as (origin,),
+        StagedGateway(
+            tmp_path, "--plugin-dir", str(file.parent), "--set", f"nginx_worker_processes={processes}"
+        ) as gateway,
+    ):
         gateway.put_upstream("pool", {origin.target: 1}, algorithm="sleepy")
         assert gateway.get("/pool").status == 200
         with urlopen(f"http://127.0.0.1:{gateway.admin_port}/metrics", timeout=10) as answer:

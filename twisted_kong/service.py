@@ -204,9 +204,9 @@ class GatewayService(Service):
         self._watch = Watch(reactor, settings.stall_timeout, registry.homes())
         if several:
             check_serving(settings, control.gateway)
-            self._half = pool = Pool(reactor, settings, control.gateway, places, self._directory)
+            self._half = pool = Pool(reactor, settings, control.gateway, places, self._directory, self._watch)
             control.store.subscribe(pool.apply)
-            control.tell_of(pool, lambda: self._unready, [self._watch, WorkerMetrics(pool)])
+            control.tell_of(pool, lambda: self._unready, [WorkerMetrics(pool)])
         else:
             self._half = self.serving = Serving(reactor, settings, control.gateway, control.names)
             control.tell_of(self.serving, lambda: self._unready, [self._watch])

@@ -63,6 +63,7 @@ def test_metrics() -> None:
         "tracing_instrumentations": "all",
         "tracing_endpoint": f"http://127.0.0.1:{nobody}/",
         "status_listen": "127.0.0.1:0 ssl",
+        "nginx_worker_processes": "2",
     }
     with running(settings=settings) as gateway:
         configure(gateway, nobody)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import sys
+import threading
 from typing import Any
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
@@ -13,7 +14,10 @@ from zope.interface import implementer
 
 @implementer(ILogObserver)
 class Telling:
-    """Tells the process in charge what is logged; once that is gone, whoever reads standard error."""
+    """Tells the process in charge what is logged; once that is gone, whoever reads standard error.
+
+    What other threads have to say, which watch this one, is written there at once: this one may be stuck.
+    """
 
     def __init__(self) -> None:
         self.worker: WorkerProcess | None = None
@@ -24,7 +28,8 @@ class Telling:
         failure = event.get("log_failure")
         if failure is not None:
             text += "\n" + failure.getTraceback()
-        channel = None if self.worker is None else self.worker.channel
+        ours = threading.current_thread() is threading.main_thread()
+        channel = self.worker.channel if self.worker is not None and ours else None
         if channel is not None and channel.connected:
             level = event.get("log_level", LogLevel.info)
             channel.say({"is": "logged", "level": level.name, "text": text})

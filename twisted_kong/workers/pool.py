@@ -11,17 +11,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.protocol import ProcessProtocol
 from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
@@ -36,9 +33,10 @@ from twisted_kong.serving import LAST_CALL, Counted, check_serving
 from twisted_kong.settings import Settings
 from twisted_kong.sockets import Place, close
 from twisted_kong.workers import messages
-from twisted_kong.workers.channel import Channel, encoded
+from twisted_kong.workers.channel import encoded
 from twisted_kong.workers.messages import Message
 from twisted_kong.workers.orphans import WHERE
+from twisted_kong.workers.process import Worker
 from twisted_kong.workers.totals import Totals
 
 log = Logger()
@@ -57,104 +55,25 @@ ENDING = 5.0
 """Seconds that a worker has to end once it has nothing to do."""
 
 
-class Worker(ProcessProtocol):
-    """One worker process: what it was told, and what it has acknowledged of that."""
-
-    def __init__(self, pool: Pool, slot: int) -> None:
-        self.slot = slot
-        self.pid = 0
-        self.serving = False
-        """Whether it takes connections."""
-        self.informed = False
-        """Whether it was told of the configuration."""
-        self.left: int | None = None
-        """How many requests it had left when it was done."""
-        self.dirty: dict[PeerKey, None] = {}
-        """Of whom it has told something, and was not answered yet."""
-        self.born = 0.0
-        self._pool = pool
-        self._sent = 0
-        self._acknowledged = 0
-        self._waiting: deque[tuple[int, Deferred[None]]] = deque()
-        self._asked: deque[Deferred[None]] = deque()
-        self.ended: Deferred[None] = Deferred()
-        """Fires when the process has ended."""
-        self.channel = Channel(self._heard, self._hung_up)
-        self.timer: IDelayedCall | None = None
-
-    # -- what it is told ---------------------------------------------------------------------------------------
-
-    def tell(self, message: bytes) -> None:
-        """Tell it something that it acknowledges."""
-        self._sent += 1
-        self.channel.say_encoded(message)
-
-    @property
-    def up_to_date(self) -> bool:
-        """Whether it has acknowledged all it was told."""
-        return self._acknowledged >= self._sent
-
-    def settled(self) -> Deferred[None]:
-        """Fires when it has acknowledged all it was told by now, or has ended."""
-        waiting: Deferred[None] = Deferred()
-        if self.up_to_date:
-            waiting.callback(None)
-        else:
-            self._waiting.append((self._sent, waiting))
-        return waiting
-
-    def ask(self) -> Deferred[None]:
-        """Fires when it has told its counters, or has ended."""
-        asked: Deferred[None] = Deferred()
-        self._asked.append(asked)
-        self.channel.say({"is": "tell"})
-        return asked
-
-    def kill(self) -> None:
-        """End it, now."""
-        with suppress(ProcessExitedAlready):
-            self.transport.signalProcess("KILL")  # type: ignore[union-attr]  # it has a process by now
-
-    # -- what it tells -----------------------------------------------------------------------------------------
-
-    def _heard(self, message: Message) -> None:
-        if message["is"] == "acknowledged":
-            self._acknowledged = message["count"]
-            while self._waiting and self._waiting[0][0] <= self._acknowledged:
-                self._waiting.popleft()[1].callback(None)
-        self._pool.heard(self, message)
-        if message["is"] == "counted" and message["asked"] and self._asked:
-            self._asked.popleft().callback(None)
-
-    def _hung_up(self) -> None:
-        """It talks no more: it has ended, or is of no use."""
-        if not self.ended.called and self.pid:
-            self.kill()
-
-    def processEnded(self, reason: Failure) -> None:
-        self.serving = False
-        self.channel.hang_up()
-        self.ended.callback(None)
-        waiting = [each for _, each in self._waiting] + [*self._asked]
-        self._waiting.clear()
-        self._asked.clear()
-        self._pool.ended(self, reason)
-        for each in waiting:
-            each.callback(None)
-
-
 class Pool:
     """All workers. See `twisted_kong.serving.IServing` for what is asked of them by others."""
 
     def __init__(
-        self, reactor: Any, settings: Settings, gateway: Gateway, places: Sequence[Place], directory: Path
+        self,
+        reactor: Any,
+        settings: Settings,
+        gateway: Gateway,
+        places: Sequence[Place],
+        directory: Path,
+        watch: Collector,
     ) -> None:
-        """``gateway`` judges for all of them; they serve at ``places``, and run in ``directory``."""
+        """``gateway`` judges for all; they serve at ``places``, in ``directory``; ``watch`` is this process's own."""
         self._reactor = reactor
         self._settings = settings
         self._gateway = gateway
         self._places = places
         self._directory = directory
+        self._watch = watch
         self.traffic = Totals()
         self.workers: dict[int, Worker] = {}
         """By their slots."""
@@ -180,7 +99,7 @@ class Pool:
 
     def _start(self, slot: int) -> None:
         self._timers.pop(slot, None)
-        worker = self.workers[slot] = Worker(self, slot)
+        worker = self.workers[slot] = Worker(slot, self.heard, self.ended)
         ours, theirs = socket.socketpair()
         files = {0: 0, 1: 1, 2: 2, 3: theirs.fileno()}
         for file, place in enumerate(self._places, 4):
@@ -367,7 +286,7 @@ class Pool:
         return self.traffic.questions()
 
     def measured(self) -> Sequence[Metric]:
-        return self.traffic.measured()
+        return self.traffic.measured(self._watch.collect())
 
     def processes(self) -> Mapping[int, int]:
         told = self.traffic.memory()

@@ -111,11 +111,11 @@ class Totals(Traffic):
         """What the worker with this process id has told."""
         return self._told.get(process) or Told()
 
-    def measured(self) -> list[Metric]:
-        """What else is measured of all of them, added up."""
+    def measured(self, own: Iterable[Metric] = ()) -> list[Metric]:
+        """What else is measured of all of them and, as ``own``, of the process in charge, added up."""
         sums: Measured = {name: (metric, dict(samples)) for name, (metric, samples) in self._gone_measured.items()}
-        for told in self._told.values():
-            add(sums, told.measured)
+        for rows in (documents(own), *(told.measured for told in self._told.values())):
+            add(sums, rows)
         families = []
         for metric, samples in sums.values():
             family = Metric(metric.name, metric.documentation, metric.type)

@@ -30,6 +30,7 @@ from twisted_kong.settings import Settings, load
 from twisted_kong.sockets import Place
 from twisted_kong.tasks import detach
 from twisted_kong.telemetry.node import resident_memory
+from twisted_kong.telemetry.stalls import Watch
 from twisted_kong.workers import messages
 from twisted_kong.workers.channel import Channel
 from twisted_kong.workers.messages import Message, Seen
@@ -54,6 +55,7 @@ class WorkerProcess:
         self._gateway: Gateway
         self._names: Names
         self._reachable: Reachable
+        self._watch: Watch
         self.places: list[Place] = []
         """Where it listens."""
         self._acknowledged = 0
@@ -128,6 +130,8 @@ class WorkerProcess:
         self._serving.listen_at(self.places)
         self._reachable = Reachable(reactor, settings.prefix, self)
         self._timer = reactor.callLater(TELLING, self._tell_again)
+        self._watch = Watch(reactor, settings.stall_timeout, registry.homes())
+        self._watch.start()
 
     def _renew(self, settings: Settings) -> None:
         """Go on under these settings, which have been found to be sound."""
@@ -183,7 +187,7 @@ class WorkerProcess:
                 "routes": [*changed_routes(self._serving.traffic, self._told)],
                 "refused": self._serving.traffic.refused.document(),
                 "questions": [names.questions, names.failures],
-                "measured": documents(self._serving.measured()),
+                "measured": documents([*self._serving.measured(), *self._watch.collect()]),
                 "memory": resident_memory(),
                 "cpu": usage.ru_utime + usage.ru_stime,
             }
@@ -231,6 +235,7 @@ class WorkerProcess:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._watch.close()
         await self._serving.close()
         self._names.close()
         await self._reachable.close()
