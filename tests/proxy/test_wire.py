@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import spoken
-from loopback import GET, Lab
+from loopback import GET, Lab, post
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
@@ -329,6 +329,34 @@ class ProxyTests(Sockets):
             while len(found := spoken.answers(received)) < wanted or not found[-1].complete:
                 received += await self.some(far)
         assert [answer.body for answer in spoken.answers(received)] == [PATTERN[:10]] * 52
+
+    async def test_post_after_an_unseen_end(self) -> None:
+        """A POST goes to no connection that the origin has closed, whether or not the gateway has seen that yet."""
+        made: list[Origin] = []
+        gone: list[Origin] = []
+
+        class Leaving(Origin):
+            size = 10
+
+            def connectionMade(self) -> None:
+                super().connectionMade()
+                made.append(self)
+
+            def connectionLost(self, reason: Failure | None = None) -> None:
+                gone.append(self)
+
+        listener = self.a_proxy(Leaving)
+        far = self.connect(self.serve(listener))
+        far.send(GET)
+        assert (await self.some(far)).endswith(PATTERN[:10])
+        ((kept,),) = listener.core.pool._waiting.values()
+        kept.transport.stopReading()  # now it cannot see it
+        assert made[0].transport is not None
+        made[0].transport.loseConnection()
+        await self.until(lambda: gone)
+        far.send(post(b"once"))
+        assert (await self.some(far)).endswith(PATTERN[:10])
+        assert len(made) == 2
 
     async def test_unix_socket(self) -> None:
         """Clients may come through a Unix socket."""

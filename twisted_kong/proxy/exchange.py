@@ -52,9 +52,6 @@ if TYPE_CHECKING:
 
 log = Logger()
 
-NOT_REPEATABLE = frozenset([b"POST", b"PATCH", b"LOCK"])
-"""Methods that are never sent twice (nginx's list; RFC 9110 §9.2.2)."""
-
 CLIENT_GONE = 499
 """The status of a request whose client did not wait for an answer (nginx's)."""
 
@@ -236,7 +233,7 @@ class Exchange(Sending):
         if self._call is not None:
             self._connecting = dial_stream(core, whole, self, self._service.timeouts.connect) or self._connecting
             return
-        connection = None if fresh else core.pool.take(whole)
+        connection = None if fresh else core.pool.take(whole, once=self.once)
         if connection is not None:
             self.connected(connection)
         else:
@@ -339,8 +336,7 @@ class Exchange(Sending):
             else:
                 self._attempt_failed("tcp", reason, repeatable=kept is not None)
             return
-        streamed = self._upload is None and self.head.meaning.has_body
-        repeatable = not streamed and self.head.method not in NOT_REPEATABLE
+        repeatable = not self.once
         if failure == "tcp" and repeatable and connection.reused and connection.silent:
             self._connect(self._peer, fresh=True)
         else:

@@ -34,13 +34,19 @@ class Pool:
         self._max_requests = max_requests
         self._idle = idle
 
-    def take(self, key: Hashable) -> UpstreamConnection | None:
-        """The connection of ``key`` that came back last: the most likely to be still alive."""
+    def take(self, key: Hashable, *, once: bool = False) -> UpstreamConnection | None:
+        """The connection of ``key`` that came back last: the most likely to be still alive.
+
+        For what may be sent ``once`` only the system is asked whether it is: its end may have come, and not been read.
+        """
         waiting = self._waiting.get(key)
-        if not waiting:
-            return None
-        self.reused += 1
-        return waiting.popitem()[0]
+        while waiting:
+            connection = waiting.popitem()[0]
+            if not once or connection.is_quiet():
+                self.reused += 1
+                return connection
+            connection.abort()
+        return None
 
     @property
     def idle(self) -> int:

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from twisted_kong.routing.router import Match
 
 
+NOT_REPEATABLE = frozenset([b"POST", b"PATCH", b"LOCK"])
+"""Methods that are never sent twice (nginx's list; RFC 9110 §9.2.2)."""
+
 PIECES_A_TURN = 8
 """How many pieces of `READ_SIZE` bytes of a kept body are sent in one turn of the reactor."""
 
@@ -97,6 +100,11 @@ class Sending:
             self._terms = self.core.outgoing.terms(service)
         if service.protocol in PROTOCOLS:
             self._call = Call(self.core, b"http" if self._terms is None else b"https")
+
+    @property
+    def once(self) -> bool:
+        """Whether the request may reach a peer no more than once: it changes something, or its body is not kept."""
+        return self.head.method in NOT_REPEATABLE or (self._upload is None and self.head.meaning.has_body)
 
     def refuse(self, error: ProxyError) -> None:
         """Tell the client ``error`` instead of an answer."""

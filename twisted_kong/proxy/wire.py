@@ -10,6 +10,7 @@ Reading goes the short way too: a reactor that has something to read for the tra
 
 from __future__ import annotations
 
+from socket import MSG_PEEK
 from typing import Any
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
@@ -179,6 +180,19 @@ class Wire(Waiter, Protocol):
         if self._paused:
             self._paused = False
             self.transport.resumeProducing()
+
+    def is_quiet(self) -> bool:
+        """Whether the other end has neither closed nor said anything that nobody has read yet; asks the system."""
+        transport = self.transport
+        if self._socket < 0:
+            return transport.is_quiet() if isinstance(transport, Wire) else True
+        try:
+            transport.socket.recv(1, MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
 
     # -- closing -----------------------------------------------------------------------------------------------
 
