@@ -44,7 +44,7 @@ def ask(settings: Settings, path: str) -> Any:
     connection = next(filter(None, map(connection_to, settings.admin_listen)), None)
     if connection is None:
         raise StartupError(
-            f"cannot ask the Admin API: expected an address or a unix: socket in admin_listen, got {where}"
+            f"cannot ask the Admin API: expected an address or a unix: socket without ssl in admin_listen, got {where}"
         )
     try:
         connection.request("GET", path, headers={"Kong-Admin-Token": token} if token else {})
@@ -68,7 +68,9 @@ def admin_address(settings: Settings) -> str:
 
 
 def connection_to(listener: Listener) -> http.client.HTTPConnection | None:
-    """A connection to who listens there; None where we do not know the way."""
+    """A connection to who listens there; None where we do not know the way, or would have to trust a certificate."""
+    if listener.ssl:
+        return None
     if listener.endpoint is None:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host)
         return http.client.HTTPConnection(host, listener.port, timeout=PATIENCE)

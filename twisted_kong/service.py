@@ -262,13 +262,15 @@ class GatewayService(Service):
         """Read settings and configuration anew. What cannot be read leaves everything as it is."""
         if not self.running:
             return
-        self._supervisor.reloading()
+        if self._unready is None:
+            self._supervisor.reloading()
         try:
             await self._reloading.run(lambda: Deferred.fromCoroutine(self._renew()))
         except StartupError as error:
             log.error("the configuration stays as it is: {error}", error=error)
         finally:
-            self._supervisor.ready()  # as before, if nothing came of it
+            if self._unready is None:  # not while it starts or stops
+                self._supervisor.ready()  # as before, if nothing came of it
 
     async def _renew(self) -> None:
         settings, left = renewed(self._settings, self._read())

@@ -77,6 +77,8 @@ class Admission:
         """A PROXY header on ``connection`` from ``peer`` names ``source``; whether that one may have it."""
         if not (self.most_per_client and self._trust.by_connection and self._trust.trusts(peer)):
             return True
+        if connection in self._client_of:  # it was counted when it came in, and is trusted since
+            return True
         if not self._has_room_for(source):
             return False
         self._count_for(connection, source)

@@ -42,7 +42,7 @@ class Pool:
         waiting = self._waiting.get(key)
         while waiting:
             connection = waiting.popitem()[0]
-            if not once or connection.is_quiet():
+            if not once or connection.has_heard_nothing():
                 self.reused += 1
                 return connection
             connection.abort()

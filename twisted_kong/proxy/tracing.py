@@ -105,7 +105,7 @@ class Trace:
             "url.path": head.path.decode("latin-1"),  # without the query, in which there may be a key
             "url.scheme": exchange.client.scheme.decode(),
             "server.address": head.hostname.decode("latin-1"),
-            "client.address": exchange.client.address or "unix:",
+            "client.address": exchange.client.real(head) or "unix:",
             "http.response.status_code": status,
             "kong.request.id": exchange.request_id.decode(),
         }

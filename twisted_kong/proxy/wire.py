@@ -181,11 +181,11 @@ class Wire(Waiter, Protocol):
             self._paused = False
             self.transport.resumeProducing()
 
-    def is_quiet(self) -> bool:
+    def has_heard_nothing(self) -> bool:
         """Whether the other end has neither closed nor said anything that nobody has read yet; asks the system."""
         transport = self.transport
         if self._socket < 0:
-            return transport.is_quiet() if isinstance(transport, Wire) else True
+            return transport.has_heard_nothing() if isinstance(transport, Wire) else True
         try:
             transport.socket.recv(1, MSG_PEEK)
         except BlockingIOError:

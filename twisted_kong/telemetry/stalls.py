@@ -91,7 +91,8 @@ class Stalls(Collector):
     def close(self) -> None:
         """Look no more."""
         self._ended.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def _watch(self) -> None:
         self._looked = self._seconds()

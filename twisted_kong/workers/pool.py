@@ -99,22 +99,41 @@ class Pool:
 
     def _start(self, slot: int) -> None:
         self._timers.pop(slot, None)
-        worker = self.workers[slot] = Worker(slot, self.heard, self.ended)
-        ours, theirs = socket.socketpair()
-        files = {0: 0, 1: 1, 2: 2, 3: theirs.fileno()}
+        try:
+            worker, ours = self._spawn(slot)
+        except OSError as error:  # no descriptors, no memory, or too many processes
+            log.error("worker {slot} cannot be started: {error}", slot=slot, error=error)
+            self._timers[slot] = self._reactor.callLater(LONGEST, self._start, slot)
+            return
+        self.workers[slot] = worker
+        worker.pid = worker.transport.pid  # type: ignore[union-attr]  # it has a process by now
+        worker.born = self._reactor.seconds()
+        worker.timer = self._reactor.callLater(STARTING, worker.kill)
+        worker.channel.adopt(self._reactor, ours)
+
+    def _spawn(self, slot: int) -> tuple[Worker, socket.socket]:
+        """A worker whose process has begun, and our end of its channel.
+
+        :raise OSError: there is none.
+        """
+        worker = Worker(slot, self.heard, self.ended)
+        files = {0: 0, 1: 1, 2: 2}
         for file, place in enumerate(self._places, 4):
             files[file] = place.socket.fileno()
         given = {name: value for name, value in os.environ.items() if name not in _OURS}
         given["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))
         command = [sys.executable, "-m", "twisted_kong.workers", "3"]
-        with theirs:
-            self._reactor.spawnProcess(
-                worker, sys.executable, command, env=given, path=str(self._directory), childFDs=files
-            )
-        worker.pid = worker.transport.pid  # type: ignore[union-attr]  # it has a process by now
-        worker.born = self._reactor.seconds()
-        worker.timer = self._reactor.callLater(STARTING, worker.kill)
-        worker.channel.adopt(self._reactor, ours)
+        ours, theirs = socket.socketpair()
+        files[3] = theirs.fileno()
+        try:
+            with theirs:
+                self._reactor.spawnProcess(
+                    worker, sys.executable, command, env=given, path=str(self._directory), childFDs=files
+                )
+        except OSError:
+            ours.close()
+            raise
+        return worker, ours
 
     # -- what workers tell -------------------------------------------------------------------------------------
 
@@ -124,10 +143,11 @@ class Pool:
             case "hello":
                 self._welcome(worker, message)
             case "acknowledged":
-                if not worker.serving and worker.up_to_date and not self._stopping:
+                if worker.up_to_date and not (worker.serving or worker.leaving or self._stopping):
                     self._serves(worker)
             case "again":
                 self._inform(worker)
+                worker.wait_for_all()
             case "seen":
                 for key, outcome in messages.outcomes(message):
                     self._gateway.seen(key, outcome)
@@ -139,6 +159,7 @@ class Pool:
                 level = LogLevel.lookupByName(message["level"])
                 log.emit(level, "worker {slot} ({pid}): {text}", slot=worker.slot, pid=worker.pid, text=message["text"])
             case "leaving":
+                worker.leaving = True
                 worker.serving = False
                 self._share()
             case "drained":
@@ -152,6 +173,9 @@ class Pool:
                 theirs=message["speaks"],
                 ours=messages.SPOKEN,
             )
+            worker.kill()
+            return
+        if self._stopping:
             worker.kill()
             return
         places = [[place.entry, place.slot] for place in self._places]
@@ -202,7 +226,8 @@ class Pool:
         quick = self._reactor.seconds() - worker.born < ESTABLISHED
         self._quick[slot] = times = self._quick.get(slot, 0) + 1 if quick else 0
         wait = min(SHORTEST * 2 ** (times - 2), LONGEST) if times > 1 else 0.0
-        log.error(
+        log.emit(
+            LogLevel.info if worker.leaving else LogLevel.error,
             "worker {slot} ({pid}) has ended: {how}; another one starts {when}",
             slot=slot,
             pid=worker.pid,
@@ -319,6 +344,9 @@ class Pool:
         for timer in self._timers.values():
             if timer.active():
                 timer.cancel()
+        for worker in [*self.workers.values()]:
+            if not worker.informed:  # it has not begun
+                worker.kill()
         self._say({"is": "stop"})
         close(self._places)
 

@@ -28,6 +28,8 @@ class Worker(ProcessProtocol):
         self.pid = 0
         self.serving = False
         """Whether it takes connections."""
+        self.leaving = False
+        """Whether it takes none any more, and ends."""
         self.informed = False
         """Whether it was told of the configuration."""
         self.left: int | None = None
@@ -67,6 +69,10 @@ class Worker(ProcessProtocol):
             self._waiting.append((self._sent, waiting))
         return waiting
 
+    def wait_for_all(self) -> None:
+        """Who waits for something that it was told waits for what it was told since as well."""
+        self._waiting = deque((self._sent, waiting) for _, waiting in self._waiting)
+
     def ask(self) -> Deferred[None]:
         """Fires when it has told its counters, or has ended."""
         asked: Deferred[None] = Deferred()
@@ -88,7 +94,7 @@ class Worker(ProcessProtocol):
                 self._waiting.popleft()[1].callback(None)
         self._told(self, message)
         if message["is"] == "counted" and message["asked"] and self._asked:
-            self._asked.popleft().callback(None)
+            _fire(self._asked.popleft())
 
     def _hung_up(self) -> None:
         """It talks no more: it has ended, or is of no use."""
@@ -104,4 +110,10 @@ class Worker(ProcessProtocol):
         self._asked.clear()
         self._over(self, reason)
         for each in waiting:
-            each.callback(None)
+            _fire(each)
+
+
+def _fire(waiting: Deferred[None]) -> None:
+    """Tell who waits, unless he did not wait for so long."""
+    if not waiting.called:
+        waiting.callback(None)
