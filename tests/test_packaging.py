@@ -98,10 +98,18 @@ def test_installed_wheel(wheel: Path, tmp_path: Path) -> None:
 def test_source_distribution(tmp_path: Path) -> None:
     """What one needs to work on it is in the source distribution, and nothing that work leaves behind."""
     copy = tmp_path / "copy"
-    left_out = shutil.ignore_patterns(".*", "__pycache__", "*.egg-info", "build", "dist", "wheelhouse", "dropin.cache")
+    left_out = shutil.ignore_patterns(
+        ".*", "__pycache__", "*.egg-info", "*.so", "build", "dist", "wheelhouse", "dropin.cache"
+    )
     shutil.copytree(ROOT, copy, ignore=left_out)
     wanted = {str(path.relative_to(copy)) for path in copy.rglob("*") if path.is_file()}
-    for name in ("tests/__pycache__/a.pyc", "twisted/plugins/dropin.cache", ".run/kong.sqlite", "wheelhouse/a.whl"):
+    for name in (
+        "tests/__pycache__/a.pyc",
+        "twisted/plugins/dropin.cache",
+        "twisted_kong/proxy/_accelerator.so",
+        ".run/kong.sqlite",
+        "wheelhouse/a.whl",
+    ):
         left = copy / name
         left.parent.mkdir(parents=True, exist_ok=True)
         left.write_text("left behind")

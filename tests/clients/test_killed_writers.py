@@ -63,13 +63,17 @@ class Writer:
     def check(self, admin: Admin) -> None:
         """Whether everything is there as it was answered, but for the one write that was not."""
         for path, wanted in self.answered.items():
-            status, found = admin.ask("GET", path)
-            there = found if status == 200 else None
+            there = self.look(admin, path)
             if path not in self.unanswered:
                 assert there == wanted, path
             elif there != wanted:
                 self.check_done(there, self.unanswered[path])
-        self.answered |= {path: admin.ask("GET", path)[1] for path in self.unanswered if path in self.answered}
+        self.answered |= {path: self.look(admin, path) for path in self.unanswered if path in self.answered}
+
+    def look(self, admin: Admin, path: str) -> dict[str, Any] | None:
+        """The entity there, if there is one."""
+        status, found = admin.ask("GET", path)
+        return found if status == 200 else None
 
     def check_done(self, there: dict[str, Any] | None, asked: dict[str, Any] | None) -> None:
         """A write that was not answered and yet made was made whole."""
