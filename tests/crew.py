@@ -94,14 +94,16 @@ class Crew:
     def __init__(self, prefix: Path, workers: int = 2, **settings: str) -> None:
         self.prefix = prefix
         self.proxy, self.admin = free_ports(2)
+        self.listen = ""
+        """Where else than at its port clients come in."""
         self.settings = {"nginx_worker_processes": str(workers), **settings}
         self.process: subprocess.Popen[bytes]
-        self._known: set[int] = set()
+        self._groups: list[int] = []
         self._log = prefix / "log"
 
     def start(self) -> None:
         """Return when it is ready."""
-        listen = f"--proxy-listen=127.0.0.1:{self.proxy}", f"--admin-listen=127.0.0.1:{self.admin}"
+        listen = f"--proxy-listen={self.listen or f'127.0.0.1:{self.proxy}'}", f"--admin-listen=127.0.0.1:{self.admin}"
         twistd = [str(Path(sys.executable).with_name("twistd")), "--nodaemon", "--pidfile=", "kong-gateway"]
         conf = self.prefix / "kong.conf"
         given = [f"--conf={conf}"] if conf.exists() else []
@@ -116,14 +118,13 @@ class Crew:
                 env=environ | {"PYTHONPATH": str(ROOT)},
                 start_new_session=True,
             )
+        self._groups.append(self.process.pid)
         self.until(lambda: self.log().count("ready: ") > seen or self.process.poll() is not None)
         assert self.process.poll() is None, self.log()
-        self.workers()
 
     def workers(self) -> list[int]:
         """The process ids of its workers, as it tells them."""
         found: list[int] = self.ask("GET", "/")[1]["pids"]["workers"]
-        self._known.update(found)
         return found
 
     def log(self) -> str:
@@ -202,14 +203,11 @@ class Crew:
 
     def close(self) -> None:
         """Nothing is left of it."""
-        with suppress(Exception):
-            self.workers()
-        with suppress(AttributeError):
-            self.process.kill()
-            self.process.wait(PATIENCE)
-        for pid in self._known:
+        for group in self._groups:
             with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+                os.killpg(group, signal.SIGKILL)
+        with suppress(AttributeError):
+            self.process.wait(PATIENCE)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import sqlite3
@@ -79,6 +80,7 @@ class Supervised:
         self.proxy, self.status = (each.getsockname()[1] for each in self._sockets)
         self._settings = settings
         self.process: subprocess.Popen[bytes]
+        self._groups: list[int] = []
 
     def start(self) -> None:
         """Hand over the sockets as systemd does: descriptors from 3 on, their names, and the id of the process."""
@@ -109,7 +111,9 @@ class Supervised:
                 pass_fds=[each.fileno() + 100 for each in self._sockets],
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
+        self._groups.append(self.process.pid)
         for each in self._sockets:
             os.close(each.fileno() + 100)
 
@@ -135,12 +139,38 @@ class Supervised:
         self.process.send_signal(number)
         return self.process.wait(30)
 
+    def left(self) -> list[int]:
+        """The starts of which some process is left."""
+        return [group for group in self._groups if there_is(group)]
+
     def close(self) -> None:
-        with suppress(AttributeError):
-            self.process.terminate()  # killed, it would leave its workers behind
-            self.process.wait(30)
+        """Nothing is left of it, and nothing had to be killed for that."""
         for each in (self._notify, *self._sockets):
             each.close()
+        try:
+            with suppress(AttributeError):
+                self.stop()
+        finally:
+            left = self.left()
+            for group in left:
+                os.killpg(group, signal.SIGKILL)
+        assert not left, (self._directory / "log").read_text()
+
+
+def there_is(group: int) -> bool:
+    """Whether there is a process of this group that has not ended; who should ask how orphans did may be slow."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    if not sys.platform.startswith("linux"):
+        return True
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, of, *_ = file.read_text().rpartition(")")[2].split()
+            if int(of) == group and state != "Z":
+                return True
+    return False
 
 
 @pytest.fixture
@@ -251,6 +281,21 @@ def test_restarts_refuse_nobody(supervised: Callable[..., Supervised], workers: 
             gateway.heard("READY=1")
             wait_until(lambda before=before: load.answers > before + CLIENTS)  # type: ignore[misc]
     assert load.failures == []
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_orphans_end(supervised: Callable[..., Supervised], tmp_path: Path, kept: bool) -> None:
+    """SIGTERM ends workers at sockets of the supervisor's whose gateway was killed, with or without its files."""
+    gateway = supervised(KONG_NGINX_WORKER_PROCESSES="2")
+    gateway.start()
+    gateway.heard("READY=1")
+    gateway.process.kill()
+    gateway.process.wait(30)
+    assert gateway.ask(gateway.proxy) == 200
+    if not kept:
+        shutil.rmtree(tmp_path / "run")
+    os.killpg(gateway.process.pid, signal.SIGTERM)
+    wait_until(lambda: not gateway.left())
 
 
 def test_reload_in_vain(supervised: Callable[..., Supervised], tmp_path: Path) -> None:

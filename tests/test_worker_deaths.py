@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -151,6 +152,40 @@ def test_an_orphan_can_be_ended(running: Crew, origin: Origin) -> None:
     running.until(lambda: not any(map(alive, orphans)))
     with pytest.raises(ConnectionRefusedError):
         running.client()
+
+
+def test_an_orphan_without_a_home(running: Crew, origin: Origin) -> None:
+    """SIGTERM ends a worker whose process in charge is gone, and with it the directory by which it was found."""
+    running.serve(origin.target)
+    orphans = running.workers()
+    running.process.kill()
+    running.process.wait()
+    shutil.rmtree(running.prefix / "workers")
+    for pid in orphans:
+        os.kill(pid, signal.SIGTERM)
+    running.until(lambda: not any(map(alive, orphans)))
+
+
+def test_a_shared_file(tmp_path: Path) -> None:
+    """A worker that leaves takes no UNIX socket away from its siblings, and all of them can leave."""
+    path = tmp_path / "proxy"
+    running = Crew(tmp_path)
+    running.listen = f"unix:{path}"
+    try:
+        running.start()
+        before = running.workers()
+        os.kill(before[0], signal.SIGTERM)
+        running.until(lambda: not alive(before[0]))
+        assert path.is_socket()
+        running.until(lambda: running.metric("kong_workers") == 2)
+        orphans = running.workers()
+        running.process.kill()
+        running.process.wait()
+        for pid in orphans:
+            os.kill(pid, signal.SIGTERM)
+        running.until(lambda: not any(map(alive, orphans)))
+    finally:
+        running.close()
 
 
 def test_a_service_that_is_stopped(running: Crew, origin: Origin) -> None:

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import pytest
+from crew import PATIENCE, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.internet.unix import Port
 
 from twisted_kong.errors import StartupError
 from twisted_kong.health.counters import State
@@ -27,7 +34,7 @@ from twisted_kong.model.traffic import Outcome
 from twisted_kong.runtime.follower import WELL, Elsewhere, Standing
 from twisted_kong.runtime.health import PeerHealth
 from twisted_kong.settings import Listener
-from twisted_kong.sockets import close, open_places
+from twisted_kong.sockets import close, leave_file, open_places
 from twisted_kong.telemetry.traffic import Traffic
 from twisted_kong.workers import messages
 from twisted_kong.workers.orphans import open_directory
@@ -242,3 +249,96 @@ def test_long_paths(tmp_path: Path) -> None:
     with open_directory(deep) as short, socket.socket(socket.AF_UNIX) as made:
         made.bind(os.fspath(short / "1"))
     assert (deep / "1").is_socket()
+
+
+def test_a_file_outlives_a_port(tmp_path: Path) -> None:
+    """A worker that listens no more at a UNIX socket leaves its file to its siblings, and needs none itself."""
+    for path in (tmp_path / "left", tmp_path / "gone"):
+        clock = Clock()
+        clock.addReader = clock.removeReader = clock.removeWriter = lambda _: None  # type: ignore[attr-defined]  # idle
+        port = leave_file(Port(os.fsencode(path), Factory(), reactor=clock))
+        port.startListening()
+        if path.name == "gone":
+            path.unlink()
+        done: list[object] = []
+        port.stopListening().addCallback(done.append)
+        clock.advance(0)
+        assert done == [None]
+        assert not port.connected
+    assert [path.name for path in tmp_path.iterdir()] == ["left"]
+
+
+# -- the end ---------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def worker(*command: str) -> Iterator[tuple[subprocess.Popen[bytes], socket.socket]]:
+    """A worker process that has said hello over the other end of this socket, and is told nothing."""
+    ours, theirs = socket.socketpair()
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    file = str(theirs.fileno())
+    process = subprocess.Popen([sys.executable, *command, file], env=environ, pass_fds=[theirs.fileno()])
+    theirs.close()
+    try:
+        with closing(ours):
+            ours.settimeout(PATIENCE)
+            assert b"hello" in ours.recv(4096)
+            yield process, ours
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_sent_away_before_it_is_anybody() -> None:
+    """SIGTERM ends a worker that was not even told its settings."""
+    with worker("-m", "twisted_kong.workers") as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("stuck", ["worker.leave = threading.Event().wait", "worker._closers.append(Deferred)"])
+def test_sent_away_while_it_is_stuck(stuck: str) -> None:
+    """A worker that is to leave and cannot, for nothing has its turn, or something does not let go, is ended."""
+    script = f"""
+import socket, sys, threading
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted_kong.workers import worker as module
+module.GRACE = 0.2
+worker = module.WorkerProcess(reactor, socket.socket(fileno=int(sys.argv[1])))
+module.handle_signals(reactor, worker)
+{stuck}
+reactor.run(installSignalHandlers=False)
+"""
+    with worker("-c", script) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == -signal.SIGALRM
+
+
+def test_whatever_fails_it_ends() -> None:
+    """A worker that is to leave ends by itself although what it lets go of fails."""
+    script = """
+import socket, sys
+from twisted.internet import reactor
+from twisted_kong.workers import worker as module
+worker = module.WorkerProcess(reactor, socket.socket(fileno=int(sys.argv[1])))
+module.handle_signals(reactor, worker)
+worker._served = True
+worker._closers.append(lambda: 1 / 0)
+module.WorkerProcess.hurry = lambda self: None
+reactor.run(installSignalHandlers=False)
+"""
+    with worker("-c", script) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("told", [["stop"], ["stop", "drain"], ["stop", "drain", "close"]])
+def test_left_alone_while_it_stops(told: list[str]) -> None:
+    """A worker that is told to stop ends although nobody is left to tell it how to go on."""
+    with worker("-m", "twisted_kong.workers") as (process, ours):
+        for word in told:
+            data = json.dumps({"is": word}).encode()
+            ours.sendall(len(data).to_bytes(4, "big") + data)
+        ours.close()
+        assert process.wait(PATIENCE) == 0

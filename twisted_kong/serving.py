@@ -206,8 +206,14 @@ class Serving:
         if self._access_log is not None:
             self._access_log.reopen()
 
+    @property
+    def patience(self) -> float:
+        """The most seconds that `drain` takes."""
+        return LAST_CALL + self._settings.nginx_main_worker_shutdown_timeout
+
     async def stop_listening(self) -> None:
-        await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in self.ports])
+        ports, self.ports = self.ports, []  # a port can be stopped once
+        await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in ports])
         close(self._places)
 
     async def drain(self) -> int:

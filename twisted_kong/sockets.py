@@ -12,8 +12,10 @@ import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
+from twisted.internet import tcp
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -81,7 +83,7 @@ def adopt(reactor: Any, place: Place, factory: IProtocolFactory) -> Any:
     """
     found = place.socket
     found.setblocking(False)
-    port = reactor.adoptStreamPort(found.fileno(), found.family, factory)
+    port = leave_file(reactor.adoptStreamPort(found.fileno(), found.family, factory))
     port.stopReading()
     if place.slot is None:
         take = port.doRead
@@ -91,6 +93,16 @@ def adopt(reactor: Any, place: Place, factory: IProtocolFactory) -> Any:
             take()
 
         port.doRead = take_one
+    return port
+
+
+def leave_file(port: Any) -> Any:
+    """The same ``port``, which does not remove the file of a UNIX socket when it listens no more.
+
+    Twisted's does, and fails, without closing the socket, where there is none; siblings may listen at it still.
+    """
+    if port.addressFamily == socket.AF_UNIX:
+        port.connectionLost = partial(tcp.Port.connectionLost, port)
     return port
 
 

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 
 from twisted_kong.errors import StartupError
 from twisted_kong.serving import stopped
-from twisted_kong.sockets import Place
+from twisted_kong.sockets import Place, leave_file
 from twisted_kong.workers.channel import Channel, encoded
 from twisted_kong.workers.messages import Message
 
@@ -59,7 +59,8 @@ class Reachable:
         try:
             path = self._open.enter_context(open_directory(prefix / WHERE)) / str(os.getpid())
             path.unlink(missing_ok=True)
-            self._port = reactor.listenUNIX(str(path), _Conversations(self), mode=0o600)
+            self._port = leave_file(reactor.listenUNIX(str(path), _Conversations(self), mode=0o600))
+            self._path = path
         except (OSError, CannotListenError) as error:
             raise StartupError(f"prefix: expected a directory that may hold sockets, got {prefix}: {error}") from None
 
@@ -81,6 +82,8 @@ class Reachable:
     async def close(self) -> None:
         """Be found no more."""
         await stopped(self._port)
+        with suppress(OSError):  # the prefix may be gone, or be somebody else's by now
+            self._path.unlink()
         self._open.close()
 
 

@@ -1,7 +1,8 @@
 """A worker: the half of a gateway that serves clients, in a process of its own, by what it is told over its channel.
 
 Without a channel (the process in charge is gone) it goes on with what it has, until somebody comes in the place of that
-process and sends it away (see `twisted_kong.workers.orphans`), or until SIGTERM.
+process and sends it away (see `twisted_kong.workers.orphans`), or until SIGTERM. Whoever is to leave is gone within a
+bound, whatever fails meanwhile: there may be nobody left who would notice.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ import os
 import resource
 import signal
 import socket
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
@@ -43,6 +48,8 @@ TELLING = 1.0
 """Seconds between two times that a busy worker tells its counters without being asked."""
 FIRST = 4
 """The first descriptor of a listening socket."""
+GRACE = 15.0
+"""Seconds that a worker which is to leave has for all but its requests; then the kernel ends it."""
 
 
 class WorkerProcess:
@@ -54,7 +61,6 @@ class WorkerProcess:
         self._serving: Serving
         self._gateway: Gateway
         self._names: Names
-        self._reachable: Reachable
         self._watch: Watch
         self.places: list[Place] = []
         """Where it listens."""
@@ -66,6 +72,9 @@ class WorkerProcess:
         self._served = False
         self._orphan = False
         self._leaving = False
+        self._ending = False
+        self._closing = False
+        self._closers: list[Callable[[], object]] = []
         self.channel = Channel(self._heard, self._alone)
         self.channel.adopt(reactor, end)
         self.channel.say({"is": "hello", "speaks": messages.SPOKEN, "pid": os.getpid()})
@@ -79,7 +88,7 @@ class WorkerProcess:
                     self._be(message)
                 except StartupError as error:
                     log.critical("{error}", error=error)
-                    self._reactor.stop()
+                    self._stop()
             case "snapshot":
                 self._apply(messages.whole(message))
                 if not self._served:
@@ -96,15 +105,18 @@ class WorkerProcess:
                 self._renew(load(None, {}, {}, message["given"]))
                 self._acknowledge()
             case "serve":
-                self._served = True
-                self._serving.serve(message["slots"])
+                if not self._leaving:
+                    self._served = True
+                    self._serving.serve(message["slots"])
             case "tell":
                 self._tell(asked=True)
             case "rotate":
                 self._serving.rotate()
             case "stop":
                 self._leaving = True
-                detach(self._serving.stop_listening(), "the end of listening")
+                self.hurry()
+                if self._served:
+                    detach(self._serving.stop_listening(), "the end of listening")
             case "drain":
                 detach(self._drain(), "finishing requests")
             case "close":
@@ -117,20 +129,23 @@ class WorkerProcess:
         registry = Registry.installed(settings.plugin_dirs)
         guards = Guards(registry.components, reactor.seconds)
         self._names = named(reactor, settings, registry, guards)
+        self._closers.append(self._names.close)
         elsewhere = Elsewhere(self._see, settings.nginx_worker_processes)
         fallback = registry.fallback(settings.algorithm_fallback)
         self._gateway = Gateway(
             registry.algorithms, settings.router_flavor, self._names, guards, fallback, elsewhere=elsewhere
         )
         self._serving = Serving(reactor, settings, self._gateway, self._names)
+        self._closers.append(self._serving.close)
         self.places = [
             Place(entry, slot, socket.socket(fileno=file))
             for file, (entry, slot) in enumerate(message["places"], FIRST)
         ]
         self._serving.listen_at(self.places)
-        self._reachable = Reachable(reactor, settings.prefix, self)
+        self._closers.append(Reachable(reactor, settings.prefix, self).close)
         self._timer = reactor.callLater(TELLING, self._tell_again)
         self._watch = Watch(reactor, settings.stall_timeout, registry.homes())
+        self._closers.append(self._watch.close)
         self._watch.start()
 
     def _renew(self, settings: Settings) -> None:
@@ -200,51 +215,84 @@ class WorkerProcess:
 
     # -- the end -----------------------------------------------------------------------------------------------
 
+    def hurry(self) -> None:
+        """Be gone within a bound from the first time this is called, even if nothing has its turn any more.
+
+        A timer of the kernel's sees to that, whose signal nobody handles.
+        """
+        if not any(signal.getitimer(signal.ITIMER_REAL)):
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            patience = self._serving.patience if self._served else 0.0
+            signal.setitimer(signal.ITIMER_REAL, GRACE + patience)
+
     def leave(self) -> None:
         """Somebody sends us away: finish what is under way, and end."""
+        self.hurry()
         if not self._leaving:
             self._leaving = True
             self.channel.say({"is": "leaving"})
-            detach(self._leave(), "leaving")
-
-    async def _leave(self) -> None:
-        if self._served:
-            await self._serving.stop_listening()
-            await self._drain()
-        await self._close()
+            self._end()
 
     def _alone(self) -> None:
         """The process in charge talks no more."""
         if self._leaving:
-            detach(self._leave(), "leaving")
+            self._end()
         elif not self._served:
-            self._reactor.stop()
+            self._stop()
         else:
             self._orphan = True
             signal.signal(signal.SIGUSR1, lambda *_: self._reactor.callFromThread(self._serving.rotate))
             log.error("the process in charge is gone; going on with what there is")
 
+    def _end(self) -> None:
+        if not self._ending:
+            self._ending = True
+            detach(self._leave(), "leaving")
+
+    async def _leave(self) -> None:
+        if self._served:
+            with log.failuresHandled("the end of listening"):
+                await self._serving.stop_listening()
+            with log.failuresHandled("finishing requests"):
+                await self._drain()
+        await self._close()
+
     async def _drain(self) -> None:
-        left = await self._serving.drain()
-        if left and self._orphan:
-            log.warn("{count} requests were cut off", count=left)
-        self._tell(asked=False)
-        self.channel.say({"is": "drained", "left": left})
+        left = 0
+        try:
+            left = await self._serving.drain()
+            if left and self._orphan:
+                log.warn("{count} requests were cut off", count=left)
+            self._tell(asked=False)
+        finally:  # somebody waits for this
+            self.channel.say({"is": "drained", "left": left})
 
     async def _close(self) -> None:
+        """Let go of everything, and end, even if something will not let go."""
+        if self._closing:
+            return
+        self._closing = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._watch.close()
-        await self._serving.close()
-        self._names.close()
-        await self._reachable.close()
+        while self._closers:
+            with log.failuresHandled("the end of a worker"):
+                await maybeDeferred(self._closers.pop())
         self.channel.hang_up()
-        self._reactor.callLater(0, self._reactor.stop)
+        self._reactor.callLater(0, self._stop)
+
+    def _stop(self) -> None:
+        with suppress(ReactorNotRunning):  # it stops already
+            self._reactor.stop()
 
 
 def handle_signals(reactor: Any, worker: WorkerProcess) -> None:
     """SIGTERM sends it away; what a terminal tells everybody is for the process in charge."""
+
+    def terminate(*_: object) -> None:
+        worker.hurry()  # now: it may be stuck
+        reactor.callFromThread(worker.leave)
+
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: reactor.callFromThread(worker.leave))
+    signal.signal(signal.SIGTERM, terminate)
