@@ -247,6 +247,11 @@ def test_no_descriptors_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     port.connected = True
     clock.advance(BREATH)
     assert done == ["read", "stop", "start"]
+    port.doRead()
+    port.stopReading()  # whose socket it is has come back
+    clock.advance(BREATH)
+    assert done == ["read", "stop", "start", "read", "stop", "stop"]
+    del done[3:]
     reserved.there = True
     port.doRead()
     assert done == ["read", "stop", "start", "read"]

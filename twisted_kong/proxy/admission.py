@@ -17,7 +17,7 @@ from ipaddress import IPv6Address
 from typing import Any
 
 from twisted.internet import tcp
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol
+from twisted.internet.interfaces import IAddress, IDelayedCall, IListeningPort, IProtocol
 from twisted.internet.protocol import ServerFactory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -194,23 +194,36 @@ def _let_breathe(port: Any, reactor: Any) -> None:
     """Accept nobody for a while when there are no descriptors at all.
 
     Twisted holds one back, to close those it cannot serve. Where somebody else was quicker to take that one, the port
-    would be ready to read without end, and nothing else would have its turn.
+    would be ready to read without end, and nothing else would have its turn. Whoever tells the port to stop in the
+    meantime has the last word: a worker's siblings may have come back for their sockets.
     """
     reserved: Any = getattr(tcp, "_reservedFD", None)
     if reserved is None:
         return
-    read = port.doRead
+    read, stop = port.doRead, port.stopReading
+    resting: IDelayedCall | None = None
 
     def do_read() -> None:
+        nonlocal resting
         read()
         if not reserved.available():
             reserved.reserve()
         if not reserved.available():
-            port.stopReading()
-            reactor.callLater(BREATH, go_on)
+            stop_reading()
+            resting = reactor.callLater(BREATH, go_on)
 
     def go_on() -> None:
+        nonlocal resting
+        resting = None
         if port.connected and not port.disconnecting:
             port.startReading()
 
+    def stop_reading() -> None:
+        nonlocal resting
+        if resting is not None:
+            resting.cancel()
+            resting = None
+        stop()
+
     port.doRead = do_read
+    port.stopReading = stop_reading
