@@ -136,6 +136,30 @@ def test_a_person_speaks_to_all(running: Crew, origin: Origin) -> None:
                 assert answer.status == expected
 
 
+def test_an_ill_target_gets_nothing_of_anybody(running: Crew) -> None:
+    """No worker sends anything to an ill target; once it is well, each gives it what levels that worker's requests."""
+    with origins(2) as (well, ill), ExitStack() as stack:
+        running.serve(well.target, ill.target, algorithm="least-connections", healthchecks=PASSIVE)
+        assert running.ask("PUT", f"/upstreams/u/targets/{ill.target}/unhealthy")[0] == 204
+        clients = [stack.enter_context(closing(running.client())) for _ in range(32)]
+        carried = dict.fromkeys(map(running.owner, clients), 0)
+        assert sorted(carried) == sorted(running.workers())
+        for client in clients[:16]:
+            client.request("GET", "/slow")
+            carried[running.owner(client)] += 1
+        running.until(lambda: well.slow == 16)
+        assert ill.requests == 0
+        assert running.ask("PUT", f"/upstreams/u/targets/{ill.target}/healthy")[0] == 204
+        for client in clients[16:]:
+            worker = running.owner(client)
+            if carried[worker]:
+                carried[worker] -= 1
+                before = ill.slow
+                client.request("GET", "/slow")
+                running.until(lambda before=before: ill.slow == before + 1)  # type: ignore[misc]
+        assert well.requests == 16
+
+
 def test_one_trial_for_all(running: Crew, origin: Origin) -> None:
     """A target on trial gets one request, of whichever worker, and a good answer lets it in with all."""
     passive = {**PASSIVE["passive"], "recovery": {"interval": 1, "limit": 60}}
