@@ -341,13 +341,14 @@ class Settings:
         values.integer,
         "0",
         "Connections at a time of one IPv4 address or one /64 of IPv6, whoever is one too many is closed at once; 0 "
-        "for any number. Peers in `trusted_ips` are not counted, whom their PROXY headers name is. Ours, not Kong's.",
+        "for any number. Peers in `trusted_ips` are not counted, whom their PROXY headers name is. "
+        "Each worker counts by itself. Ours, not Kong's.",
     )
     max_tls_handshakes: int = setting(
         values.integer,
         "0",
-        "TLS handshakes at a time on one listener, whoever is one too many is closed at once; 0 for any number. Ours, "
-        "not Kong's.",
+        "TLS handshakes at a time on one listener, whoever is one too many is closed at once; 0 for any number. Each "
+        "worker counts by itself. Ours, not Kong's.",
     )
     max_header_fields: int = setting(
         values.integer, "1000", "Fields of a request's head; above that the answer is 431. Ours, not Kong's."
