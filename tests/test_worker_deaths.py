@@ -14,7 +14,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
-from crew import ROOT, Crew, Load, Origin, alive, crew, origins
+from crew import ROOT, Crew, Load, Origin, alive, crew, free_ports, origins
 
 CHECKS = {"passive": {"unhealthy": {"http_failures": 3, "http_statuses": [500]}}}
 CLEAN = (0, -signal.SIGTERM)
@@ -181,8 +181,29 @@ def test_a_shared_file(tmp_path: Path) -> None:
         orphans = running.workers()
         running.process.kill()
         running.process.wait()
+        running.start()  # which takes the socket over
+        running.until(lambda: not any(map(alive, orphans)))
+        assert path.is_socket()
+        orphans = running.workers()
+        running.process.kill()
+        running.process.wait()
         for pid in orphans:
             os.kill(pid, signal.SIGTERM)
+        running.until(lambda: not any(map(alive, orphans)))
+    finally:
+        running.close()
+
+
+def test_many_sockets(tmp_path: Path) -> None:
+    """However many sockets there are, a new process in charge takes over all of them."""
+    running = Crew(tmp_path)
+    running.listen = ", ".join(f"127.0.0.1:{port}" for port in free_ports(20))
+    try:
+        running.start()
+        orphans = running.workers()
+        running.process.kill()
+        running.process.wait()
+        running.start()
         running.until(lambda: not any(map(alive, orphans)))
     finally:
         running.close()

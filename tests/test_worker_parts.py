@@ -234,10 +234,10 @@ def test_sockets_are_found_again() -> None:
         close([*first, *places])
 
 
-@pytest.mark.parametrize("endpoint", ["ssl:8443:privateKey=a", "stdio:"])
+@pytest.mark.parametrize("endpoint", ["ssl:8443:privateKey=a", "stdio:", "tcp:8000"])
 def test_what_cannot_be_shared(endpoint: str) -> None:
-    """An endpoint whose port is more than a socket is refused, with what is expected instead."""
-    with pytest.raises(StartupError, match=r"proxy_listen: expected addresses, systemd:, .* got"):
+    """An endpoint whose port cannot be shared and taken over is refused, with what is expected instead."""
+    with pytest.raises(StartupError, match=r"proxy_listen: expected addresses such as .*, systemd: or unix: .* got"):
         open_places(Clock(), [Listener("", 0, endpoint=endpoint)], 2)
 
 

@@ -52,7 +52,12 @@ def open_places(
     try:
         for entry, listener in enumerate(listeners):
             if listener.endpoint is not None:
-                places.append(_of_endpoint(reactor, entry, listener))
+                file = next((each for each in left if _is_file_of(each, listener.endpoint)), None)
+                if file is None:
+                    places.append(_of_endpoint(reactor, entry, listener, workers))
+                else:
+                    left.remove(file)
+                    places.append(Place(entry, None, file))
                 continue
             here = [each for each in left if _listens_at(each, listener)]
             left = [each for each in left if each not in here]
@@ -133,13 +138,16 @@ def _prepare(made: socket.socket, *, reuse: bool) -> None:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
 
 
-def _of_endpoint(reactor: Any, entry: int, listener: Listener) -> Place:
-    """The socket of a port that Twisted makes; what more than that is in such a port could not be shared."""
+def _of_endpoint(reactor: Any, entry: int, listener: Listener, workers: int) -> Place:
+    """The socket of a port that Twisted makes; what more than that is in such a port could not be shared.
+
+    That of ``tcp:`` could be shared, but not taken over.
+    """
     endpoint = listener.endpoint or ""
-    if not endpoint.startswith(("systemd:", "tcp:", "tcp6:", "unix:")):
+    if workers > 1 and not endpoint.startswith(("systemd:", "unix:")):
         raise StartupError(
-            "proxy_listen: expected addresses, systemd:, tcp:, tcp6: or unix: where there are several workers,"
-            f" got {endpoint}"
+            "proxy_listen: expected addresses such as 127.0.0.1:8000, systemd: or unix: where there are several"
+            f" workers, got {endpoint}"
         )
     try:
         port: Any = at_once(serverFromString(reactor, endpoint).listen(Factory()))
@@ -156,6 +164,11 @@ def _distinct(sockets: Iterable[socket.socket]) -> list[socket.socket]:
         if found.setdefault(os.fstat(each.fileno()).st_ino, each) is not each:
             each.close()
     return [*found.values()]
+
+
+def _is_file_of(found: socket.socket, endpoint: str) -> bool:
+    kind, _, rest = endpoint.partition(":")
+    return kind == "unix" and found.family == socket.AF_UNIX and found.getsockname() == rest.partition(":")[0]
 
 
 def _listens_at(found: socket.socket, listener: Listener) -> bool:

@@ -75,7 +75,8 @@ class Reachable:
                 transport = IUNIXTransport(channel.transport)
                 for place in self._worker.places:
                     transport.sendFileDescriptor(place.socket.fileno())
-                channel.say({"is": "taken", "count": len(self._worker.places)})
+                # Twisted sends a byte with each of them, and fails where there are fewer.
+                channel.say({"is": "taken", "room": " " * len(self._worker.places)})
             case "leave":
                 self._worker.leave()
 
@@ -103,15 +104,23 @@ class Orphan:
             raise
 
     def take(self) -> list[socket.socket]:
-        """Its listening sockets; it goes on using them."""
+        """Its listening sockets; it goes on using them.
+
+        :raise OSError: it does not give them.
+        """
         self._say({"is": "take"})
         data, files = b"", array.array("i")
-        while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
-            part, found, _, _ = socket.recv_fds(self._socket, 65536, 64)
-            if not part:
-                raise OSError("it has hung up")
-            data += part
-            files.extend(found)
+        try:
+            while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
+                part, found, _, _ = socket.recv_fds(self._socket, 65536, 64)
+                if not part:
+                    raise OSError("it has hung up")
+                data += part
+                files.extend(found)
+        except OSError:
+            for file in files:  # with nobody to accept what comes in there
+                os.close(file)
+            raise
         return [socket.socket(fileno=file) for file in files]
 
     def send_away(self) -> None:

@@ -88,6 +88,8 @@ class Worker(ProcessProtocol):
     # -- what it tells -----------------------------------------------------------------------------------------
 
     def _heard(self, message: Message) -> None:
+        if self.ended.called and message["is"] != "logged":
+            return  # it has told why it ended, perhaps; nothing else of it counts any more
         if message["is"] == "acknowledged":
             self._acknowledged = message["count"]
             while self._waiting and self._waiting[0][0] <= self._acknowledged:
@@ -103,7 +105,6 @@ class Worker(ProcessProtocol):
 
     def processEnded(self, reason: Failure) -> None:
         self.serving = False
-        self.channel.hang_up()
         self.ended.callback(None)
         waiting = [each for _, each in self._waiting] + [*self._asked]
         self._waiting.clear()

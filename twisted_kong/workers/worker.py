@@ -88,7 +88,7 @@ class WorkerProcess:
                     self._be(message)
                 except StartupError as error:
                     log.critical("{error}", error=error)
-                    self._stop()
+                    self.channel.hang_up()  # once that is told; then there is nobody, and we end
             case "snapshot":
                 self._apply(messages.whole(message))
                 if not self._served:
