@@ -23,7 +23,7 @@ class Target:
             if isinstance(read[0], bytes) and read[1]:
                 again = told(plain.LineReader(known, known.watched), b"\r\n" + read[1].removesuffix(b"\r\n"))
                 assert again[1] == read[1]
-                assert again[2] == ()
+                assert not again[2]
 
 
 def told(reader: Any, head: bytes) -> tuple[Any, ...]:
@@ -32,4 +32,4 @@ def told(reader: Any, head: bytes) -> tuple[Any, ...]:
         first, passing, special = reader.read(head)
     except ProxyError as error:
         return type(error), str(error)
-    return first, passing, special
+    return first, passing, [(each.name, each.value, each.size, each.remembered) for each in special]
