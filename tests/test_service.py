@@ -499,6 +499,7 @@ def test_exit_status(processes: Callable[..., Process], tmp_path: Path) -> None:
         ("--prefix", str(tmp_path)): f"got {tmp_path}: process {first.process.pid} has it",
         ("--set", "nope=1"): "--set: expected the name of a setting, got 'nope'",
         ("--database", "off", "--proxy-listen", f"127.0.0.1:{proxy}"): "proxy_listen: cannot listen",
+        ("--database", "off", "--proxy-listen", "systemd:domain=INET:name=a"): "systemd has passed no socket 'a'",
     }
     for arguments, text in wrong.items():
         second = processes(other, *arguments)

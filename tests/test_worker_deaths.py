@@ -178,6 +178,8 @@ def test_a_shared_file(tmp_path: Path) -> None:
         running.until(lambda: not alive(before[0]))
         assert path.is_socket()
         running.until(lambda: running.metric("kong_workers") == 2)
+        assert running.metric("kong_workers_replaced_total") == 0  # it was asked to go
+        assert f"({before[0]}) has ended: status 0; another one starts now" in running.log()
         orphans = running.workers()
         running.process.kill()
         running.process.wait()

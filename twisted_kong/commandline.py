@@ -243,7 +243,9 @@ def _token(actions: Any, commands: Mapping[str, Command]) -> None:
     )
     add.add_argument("name", metavar="NAME", help="whose it is: up to 64 letters, digits and . _ @ -, such as deploy")
     add.add_argument(
-        "--read-only", action="store_true", help="it may read, secrets included, and change nothing (default: it may)"
+        "--read-only",
+        action="store_true",
+        help="it may read, secrets included, and change nothing (default: it may do both)",
     )
     add.add_argument(
         "--append",

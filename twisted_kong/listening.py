@@ -30,6 +30,8 @@ def listen(reactor: Any, listener: Listener, factory: IProtocolFactory, setting:
         binding = makeBinding(listener.host, listener.port, reuseAddress=True, reusePort=listener.reuseport)
         port: IListeningPort = reactor.listenTCP(binding, factory, listener.backlog)
         return port
+    except KeyError as error:  # systemd has handed over no socket of that name
+        raise StartupError(f"{setting}: cannot listen on {listener}: systemd has passed no socket {error}") from None
     except (CannotListenError, ValueError, OSError) as error:
         reason = error.socketError if isinstance(error, CannotListenError) else error
         told = getattr(reason, "strerror", None) or reason  # an OSError has its number in its text

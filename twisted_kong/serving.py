@@ -121,6 +121,7 @@ class Serving:
             self._collectors.append(self._exporter)
         self.doors: list[Door] = []
         self.ports: list[IListeningPort] = []
+        self._stopped = False
         self._places: Sequence[Place] = ()
         self._renewals = Renewals()
         self._renewals.add(self.core.prepare)
@@ -212,8 +213,9 @@ class Serving:
         return LAST_CALL + self._settings.nginx_main_worker_shutdown_timeout
 
     async def stop_listening(self) -> None:
-        ports, self.ports = self.ports, []  # a port can be stopped once
-        await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in ports])
+        if not self._stopped:  # a port can be stopped once
+            self._stopped = True
+            await gatherResults([Deferred.fromCoroutine(stopped(port)) for port in self.ports])
         close(self._places)
 
     async def drain(self) -> int:

@@ -151,6 +151,8 @@ def _of_endpoint(reactor: Any, entry: int, listener: Listener, workers: int) -> 
         )
     try:
         port: Any = at_once(serverFromString(reactor, endpoint).listen(Factory()))
+    except KeyError as error:  # systemd has handed over no socket of that name
+        raise StartupError(f"proxy_listen: cannot listen on {endpoint}: systemd has passed no socket {error}") from None
     except (CannotListenError, ValueError) as error:
         raise StartupError(f"proxy_listen: cannot listen on {endpoint}: {error}") from None
     port.stopReading()

@@ -78,7 +78,7 @@ class Pool:
         self.workers: dict[int, Worker] = {}
         """By their slots."""
         self.replaced = 0
-        """How many workers were started in the place of others."""
+        """How many workers were started in the place of others that ended before their time."""
         self.ready: Deferred[None] = Deferred()
         """Fires when all of them serve for the first time."""
         self._quick: dict[int, int] = {}
@@ -220,7 +220,7 @@ class Pool:
         del self.workers[worker.slot]
         if self._stopping:
             return
-        self.replaced += 1
+        self.replaced += not worker.leaving
         self._share()
         slot = worker.slot
         quick = self._reactor.seconds() - worker.born < ESTABLISHED

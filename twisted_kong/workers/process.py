@@ -100,7 +100,7 @@ class Worker(ProcessProtocol):
 
     def _hung_up(self) -> None:
         """It talks no more: it has ended, or is of no use."""
-        if not self.ended.called and self.pid:
+        if not (self.ended.called or self.leaving) and self.pid:
             self.kill()
 
     def processEnded(self, reason: Failure) -> None:
