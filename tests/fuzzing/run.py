@@ -7,6 +7,8 @@ the corpus.
 
 from __future__ import annotations
 
+import atexit
+import signal
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -39,6 +41,7 @@ def main(target: str, runs: str, *options: str) -> None:
     if dictionary.exists():
         arguments.append(f"-dict={dictionary}")
     atheris.Setup([target, *arguments, *options, str(found), str(HERE / "corpus" / target)], execute)
+    atexit.register(signal.setitimer, signal.ITIMER_REAL, 0)  # or its alarm may go off amid the end
     atheris.Fuzz()
 
 
