@@ -42,34 +42,39 @@ def _shown(settings: Settings) -> tuple[tls.Identity, ...]:
     return own or (own_identity(settings.prefix / "ssl", "kong-default", utc_now()),)
 
 
+Contexts = Callable[[Settings], SSL.Context]
+"""Makes what is shown and demanded of settings, or raises `StartupError`."""
+
+
 def over_tls(
-    site: IProtocolFactory, listeners: Collection[Listener], settings: Settings, renewals: Renewals
+    site: IProtocolFactory, listeners: Collection[Listener], settings: Settings, renewals: Renewals, contexts: Contexts
 ) -> IProtocolFactory:
     """The Admin or the Status API for those of its ``listeners`` that speak TLS; itself where none does.
 
-    With other settings of ``renewals`` it shows their certificate.
-
-    :raise StartupError: the certificate of the settings cannot be used.
-    """
-    if not any(listener.ssl for listener in listeners):
-        return site
-    return _over(_admin_context, site, settings, renewals)
-
-
-def over_mutual_tls(
-    site: IProtocolFactory, listeners: Collection[Listener], settings: Settings, renewals: Renewals
-) -> IProtocolFactory:
-    """The same for the Admin API, whose clients may have to show a certificate as well.
+    What clients are shown, and what is demanded of them, ``contexts`` makes of these settings, then of ``renewals``'.
 
     :raise StartupError: the certificates of the settings cannot be used.
     """
     if not any(listener.ssl for listener in listeners):
         return site
-    return _over(_demanding_context, site, settings, renewals)
+    creator = ServerConnections(contexts(settings))
+
+    def prepare(settings: Settings) -> Prepared:
+        return Prepared(partial(creator.renew, contexts(settings)))
+
+    renewals.add(prepare)
+    factory: IProtocolFactory = TLSMemoryBIOFactory(creator, False, site)
+    return factory
 
 
-def _demanding_context(settings: Settings) -> SSL.Context:
-    context = _admin_context(settings)
+def status_context(settings: Settings) -> SSL.Context:
+    """For the Status API, which shows the certificate of the Admin API to anybody."""
+    return tls.server_context(tls.server_terms(settings), _shown_by_admin(settings))
+
+
+def admin_context(settings: Settings) -> SSL.Context:
+    """For the Admin API, whose clients may have to show a certificate as well."""
+    context = status_context(settings)
     wanted = settings.nginx_admin_ssl_verify_client
     if wanted != "off":
         setting = "nginx_admin_ssl_client_certificate"
@@ -78,10 +83,6 @@ def _demanding_context(settings: Settings) -> SSL.Context:
             raise StartupError(f"{setting}: expected authorities beside nginx_admin_ssl_verify_client, got none")
         tls.demand_certificate(context, authorities, settings.nginx_admin_ssl_verify_depth, wanted == "on")
     return context
-
-
-def _admin_context(settings: Settings) -> SSL.Context:
-    return tls.server_context(tls.server_terms(settings), _shown_by_admin(settings))
 
 
 def _shown_by_admin(settings: Settings) -> tuple[tls.Identity, ...]:
@@ -103,20 +104,6 @@ def identities_in_force(settings: Settings) -> dict[str, tuple[tls.Identity, ...
     if client is not None:
         found["client_ssl_cert"] = (client,)
     return found
-
-
-def _over(
-    make: Callable[[Settings], SSL.Context], site: IProtocolFactory, settings: Settings, renewals: Renewals
-) -> IProtocolFactory:
-    """``site`` behind contexts that are made of settings: of these, and then of those of ``renewals``."""
-    creator = ServerConnections(make(settings))
-
-    def prepare(settings: Settings) -> Prepared:
-        return Prepared(partial(creator.renew, make(settings)))
-
-    renewals.add(prepare)
-    factory: IProtocolFactory = TLSMemoryBIOFactory(creator, False, site)
-    return factory
 
 
 @implementer(IOpenSSLServerConnectionCreator)

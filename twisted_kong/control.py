@@ -23,7 +23,7 @@ from twisted_kong import VERSION
 from twisted_kong.admin.node import Node
 from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.site import make_admin_site, make_status_site
-from twisted_kong.certified import over_tls
+from twisted_kong.certified import over_tls, status_context
 from twisted_kong.expiry import Expiries
 from twisted_kong.guarded import check_doors, listen_for_admin, make_doorkeeper, prepare_callers
 from twisted_kong.interfaces import IConfigStore
@@ -156,7 +156,7 @@ class Control:
         if settings.status_listen:
             status = make_status_site(self._node, reactor)
             self.renewals.follow(status.renew_headers)
-            secured = over_tls(status, settings.status_listen, settings, self.renewals)
+            secured = over_tls(status, settings.status_listen, settings, self.renewals, status_context)
             for listener in settings.status_listen:
                 port = listen(reactor, listener, secured if listener.ssl else status, "status_listen")
                 self._status_ports.append(port)

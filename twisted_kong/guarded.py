@@ -22,7 +22,7 @@ from twisted_kong.admin.doorkeeper import Doorkeeper
 from twisted_kong.admin.logins import FailedLogins
 from twisted_kong.admin.request import AdminSite
 from twisted_kong.admin.tokens import Callers, Malformed, read_callers
-from twisted_kong.certified import over_mutual_tls
+from twisted_kong.certified import admin_context, over_tls
 from twisted_kong.errors import StartupError
 from twisted_kong.listening import listen
 from twisted_kong.renewal import Prepared, Renewals
@@ -88,7 +88,7 @@ def listen_for_admin(reactor: Any, site: AdminSite, settings: Settings, renewals
 
     :raise StartupError: it cannot, or others could reach it, and nobody would ask them who they are.
     """
-    secured = over_mutual_tls(site, settings.admin_listen, settings, renewals)
+    secured = over_tls(site, settings.admin_listen, settings, renewals, admin_context)
     unguarded = set(_unguarded(settings))
     ports: list[IListeningPort] = []
     for listener in settings.admin_listen:

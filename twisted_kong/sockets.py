@@ -17,13 +17,11 @@ from typing import Any
 
 from twisted.internet import tcp
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 from twisted.internet.protocol import Factory
 
 from twisted_kong.errors import StartupError
-from twisted_kong.listening import at_once
+from twisted_kong.listening import listen
 from twisted_kong.settings import Listener
 
 
@@ -149,12 +147,7 @@ def _of_endpoint(reactor: Any, entry: int, listener: Listener, workers: int) -> 
             "proxy_listen: expected addresses such as 127.0.0.1:8000, systemd: or unix: where there are several"
             f" workers, got {endpoint}"
         )
-    try:
-        port: Any = at_once(serverFromString(reactor, endpoint).listen(Factory()))
-    except KeyError as error:  # systemd has handed over no socket of that name
-        raise StartupError(f"proxy_listen: cannot listen on {endpoint}: systemd has passed no socket {error}") from None
-    except (CannotListenError, ValueError) as error:
-        raise StartupError(f"proxy_listen: cannot listen on {endpoint}: {error}") from None
+    port: Any = listen(reactor, listener, Factory(), "proxy_listen")
     port.stopReading()
     return Place(entry, None, socket.socket(fileno=os.dup(port.fileno())), port)
 

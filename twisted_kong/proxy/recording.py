@@ -151,11 +151,14 @@ class Recorder:
         pending.append((counted, status, before, upstream, total, received, sent))
         if len(pending) >= BATCH:
             self.traffic.settle()
+        if self.access_log is None and exchange.trace is None:
+            return
+        record = Record(exchange, status, sent, now)
         if self.access_log is not None:
-            self._write(Record(exchange, status, sent, now))
+            self._write(record)
         if exchange.trace is not None:
             with log.failuresHandled("recording a trace"):
-                exchange.trace.ended(exchange, status, now, Record(exchange, status, sent, now).names)
+                exchange.trace.ended(exchange, status, now, record.names)
 
     def refused(self, unreadable: Unreadable) -> None:
         """A request was refused before it could be read."""
