@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).parents[1]
 PATIENCE = 30.0
@@ -122,6 +122,11 @@ class Crew:
         self.until(lambda: self.log().count("ready: ") > seen or self.process.poll() is not None)
         assert self.process.poll() is None, self.log()
 
+    def kill(self) -> None:
+        """End the process in charge without a warning; its workers go on."""
+        self.process.kill()
+        self.process.wait()
+
     def workers(self) -> list[int]:
         """The process ids of its workers, as it tells them."""
         found: list[int] = self.ask("GET", "/")[1]["pids"]["workers"]
@@ -221,22 +226,16 @@ def crew(prefix: Path, workers: int = 2, **settings: str) -> Iterator[Crew]:
         made.close()
 
 
-class Load:
-    """Clients that ask all the time, each over a connection that it keeps, or with ``fresh`` over a new one each time.
+class Asking:
+    """Clients that ask all the time, one in each thread; a subclass says how. ``failures`` is what they complain of."""
 
-    A kept connection that ends while nothing was answered on it yet, after it has answered before, is what HTTP/1.1
-    lets happen at any time: that request is asked again. Everything else that is no 200 is a failure.
-    """
-
-    def __init__(self, crew: Crew, clients: int = 4, *, fresh: bool = False) -> None:
+    def __init__(self, clients: int) -> None:
         self.answers = 0
         self.failures: list[str] = []
-        self._crew = crew
-        self._fresh = fresh
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._ask) for _ in range(clients)]
 
-    def __enter__(self) -> Load:
+    def __enter__(self) -> Self:
         for thread in self._threads:
             thread.start()
         return self
@@ -245,6 +244,23 @@ class Load:
         self._stop.set()
         for thread in self._threads:
             thread.join()
+
+    def _ask(self) -> None:
+        """Ask until `_stop` is set."""
+        raise NotImplementedError
+
+
+class Load(Asking):
+    """Clients that ask all the time, each over a connection that it keeps, or with ``fresh`` over a new one each time.
+
+    A kept connection that ends while nothing was answered on it yet, after it has answered before, is what HTTP/1.1
+    lets happen at any time: that request is asked again. Everything else that is no 200 is a failure.
+    """
+
+    def __init__(self, crew: Crew, clients: int = 4, *, fresh: bool = False) -> None:
+        super().__init__(clients)
+        self._crew = crew
+        self._fresh = fresh
 
     def more(self, count: int = 20) -> None:
         """Wait until so many more were answered."""

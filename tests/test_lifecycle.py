@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from crew import Asking
 
 ROOT = Path(__file__).parents[1]
 TWISTD = str(Path(sys.executable).with_name("twistd"))
@@ -187,25 +188,12 @@ def supervised(tmp_path: Path, origin: int) -> Iterator[Callable[..., Supervised
         each.close()
 
 
-class Load:
+class Load(Asking):
     """Clients that ask all the time, over connections that they keep, and never ask the same thing twice."""
 
     def __init__(self, port: int) -> None:
-        self.answers = 0
-        self.failures: list[str] = []
+        super().__init__(CLIENTS)
         self._port = port
-        self._stop = threading.Event()
-        self._threads = [threading.Thread(target=self._ask) for _ in range(CLIENTS)]
-
-    def __enter__(self) -> Load:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        for thread in self._threads:
-            thread.join()
 
     def _ask(self) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)

@@ -103,8 +103,7 @@ def test_the_one_in_charge_may_die(running: Crew, origin: Origin) -> None:
     orphans = running.workers()
     with Load(running) as load, Load(running, 2, fresh=True) as new:
         new.more()
-        running.process.kill()
-        running.process.wait()
+        running.kill()
         load.more()
         new.more()
         assert all(map(alive, orphans))
@@ -122,8 +121,7 @@ def test_one_process_after_several(running: Crew, origin: Origin) -> None:
     """Workers left behind give way to a gateway of one process as well."""
     running.serve(origin.target)
     orphans = running.workers()
-    running.process.kill()
-    running.process.wait()
+    running.kill()
     running.settings["nginx_worker_processes"] = "1"
     with Load(running, 2, fresh=True) as load:
         load.more()
@@ -141,8 +139,7 @@ def test_an_orphan_can_be_ended(running: Crew, origin: Origin) -> None:
     with closing(running.client()) as slow:
         slow.request("GET", "/slow")
         running.until(lambda: origin.slow)
-        running.process.kill()
-        running.process.wait()
+        running.kill()
         for pid in orphans:
             os.kill(pid, signal.SIGTERM)
         running.until(lambda: sum(map(alive, orphans)) == 1)
@@ -158,8 +155,7 @@ def test_an_orphan_without_a_home(running: Crew, origin: Origin) -> None:
     """SIGTERM ends a worker whose process in charge is gone, and with it the directory by which it was found."""
     running.serve(origin.target)
     orphans = running.workers()
-    running.process.kill()
-    running.process.wait()
+    running.kill()
     shutil.rmtree(running.prefix / "workers")
     for pid in orphans:
         os.kill(pid, signal.SIGTERM)
@@ -181,14 +177,12 @@ def test_a_shared_file(tmp_path: Path) -> None:
         assert running.metric("kong_workers_replaced_total") == 0  # it was asked to go
         assert f"({before[0]}) has ended: status 0; another one starts now" in running.log()
         orphans = running.workers()
-        running.process.kill()
-        running.process.wait()
+        running.kill()
         running.start()  # which takes the socket over
         running.until(lambda: not any(map(alive, orphans)))
         assert path.is_socket()
         orphans = running.workers()
-        running.process.kill()
-        running.process.wait()
+        running.kill()
         for pid in orphans:
             os.kill(pid, signal.SIGTERM)
         running.until(lambda: not any(map(alive, orphans)))
@@ -203,8 +197,7 @@ def test_many_sockets(tmp_path: Path) -> None:
     try:
         running.start()
         orphans = running.workers()
-        running.process.kill()
-        running.process.wait()
+        running.kill()
         running.start()
         running.until(lambda: not any(map(alive, orphans)))
     finally:
@@ -222,8 +215,7 @@ def test_a_service_that_is_stopped(running: Crew, origin: Origin) -> None:
         return subprocess.run(command, env=environ, stderr=subprocess.DEVNULL, timeout=60, check=False).returncode
 
     assert after("success") == 1  # there is a gateway, and they are its workers
-    running.process.kill()
-    running.process.wait()
+    running.kill()
     assert after("signal") == 0
     assert running.get() == 200
     assert all(map(alive, workers))

@@ -69,6 +69,19 @@ class Origins:
             if line.lost is None:
                 line.close()
 
+    def end(self, client: Line) -> None:
+        """The client leaves: check what there was, and leave nothing behind in the lab."""
+        lab = self._lab
+        client.close()
+        lab.turns()
+        self.check()
+        self.leave()
+        lab.assert_idle()
+        lab.lines.clear()
+        lab.dials.clear()
+        lab.algorithm.outcomes.clear()
+        lab.algorithm.errors.clear()
+
 
 class Run:
     """The same bytes sent once: ``requests`` the origins got, and ``answers`` the client got."""
@@ -81,15 +94,7 @@ class Run:
             lab.turns()
             origins.serve()
         ended = client.ended
-        client.close()
-        lab.turns()
-        origins.check()
-        origins.leave()
-        lab.assert_idle()
-        lab.lines.clear()
-        lab.dials.clear()
-        lab.algorithm.outcomes.clear()
-        lab.algorithm.errors.clear()
+        origins.end(client)
         self.requests = [(*each.first, without_ids(repr(each.fields).encode()), each.body) for each in origins.answered]
         self.answered = origins.answered
         self.answers = [self._told(each) for each in self._read(client.received, ended)]

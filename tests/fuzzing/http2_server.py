@@ -60,15 +60,7 @@ class Run:
             lab.turns()
             origins.serve()
         received = client.received
-        client.close()
-        lab.turns()
-        origins.check()
-        origins.leave()
-        lab.assert_idle()
-        lab.lines.clear()
-        lab.dials.clear()
-        lab.algorithm.outcomes.clear()
-        lab.algorithm.errors.clear()
+        origins.end(client)
         self.requests = Counter(
             (*each.first, without_ids(repr(each.fields).encode()), each.body) for each in origins.answered
         )
