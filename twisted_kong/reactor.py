@@ -5,6 +5,8 @@ its old logging system bears the connection's name. For a proxy that is as dear 
 that can be read, which is nearly every event, is called directly; all else is left to Twisted, and so is what follows
 from what the descriptor says. A failure is logged and closes its connection, as ever.
 
+What is posted during a turn of the reactor (`GatewayReactor.outbox`) is sent at its end, all at once.
+
 ``twistd kong-gateway`` uses it where there is epoll and no ``--reactor`` says otherwise.
 """
 
@@ -14,7 +16,7 @@ from what the descriptor says. A failure is logged and closes its connection, as
 from __future__ import annotations
 
 from select import EPOLLIN
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.epollreactor import EPollReactor
 from twisted.internet.main import installReactor
@@ -23,13 +25,31 @@ from twisted.logger import Logger
 log = Logger()
 
 
+MOST_EVENTS = 64
+"""Events of a turn: what is posted waits for the last of them. Whoever comes next has the next turn first."""
+
+
+class IPosted(Protocol):
+    """Who has something to send at the end of the turn."""
+
+    def send_posted(self) -> None:
+        """Send it."""
+
+
 class GatewayReactor(EPollReactor):
     """An epoll reactor that goes the short way to who can read."""
 
+    def __init__(self) -> None:
+        self.outbox: list[IPosted] = []
+        """Those who are told at the end of the turn, in this order, that they are to send what they have posted."""
+        super().__init__()
+
     def doPoll(self, timeout: float | None) -> None:
         """Wait for events, for ``timeout`` seconds at most (None: as long as it takes), and tell who they are for."""
+        if self.outbox:
+            self._empty_outbox()  # of what timers had to say
         selectables: dict[int, Any] = self._selectables
-        for fd, event in self._poller.poll(-1 if timeout is None else timeout, len(selectables)):
+        for fd, event in self._poller.poll(-1 if timeout is None else timeout, MOST_EVENTS):
             try:
                 selectable = selectables[fd]
             except KeyError:
@@ -47,6 +67,19 @@ class GatewayReactor(EPollReactor):
                     self._doReadOrWrite(selectable, fd, event)
             except BaseException:
                 log.failure("{selectable} failed to disconnect", selectable=selectable)
+
+        if self.outbox:
+            self._empty_outbox()
+
+    def _empty_outbox(self) -> None:
+        """Let all who have posted something send it."""
+        outbox = self.outbox
+        for each in outbox:  # grows, where somebody who has sent something posts more
+            try:
+                each.send_posted()
+            except BaseException:
+                log.failure("{each} failed to send", each=each)
+        outbox.clear()
 
     doIteration = doPoll
 

@@ -101,11 +101,17 @@ class UpstreamConnection(Wire):
     def upload(self, data: bytes, ended: bool) -> None:
         """Send a piece of the request; ``ended`` says that it is the last."""
         self._uploading = not ended
-        self.send(data)
+        if ended:
+            self.post(data)
+        else:
+            self.send(data)
         if self.congested:
-            self.arm(self._timeouts.write)
+            self.clogged()
         else:
             self._await_answer()
+
+    def clogged(self) -> None:
+        self.arm(self._timeouts.write)
 
     def _await_answer(self) -> None:
         """Something of the answer has to come in time, if the request is complete and we read."""

@@ -257,28 +257,31 @@ class ServerConnection(Wire):
             content = self._framed(content, ended)
         else:
             self._delimited = self._keep = False
-        self.send(
-            b"".join(
-                (
-                    _STATUS_LINES.get((status, reason)) or b"HTTP/1.1 %d %b\r\n" % (status, reason or b"Unknown"),
-                    lines,
-                    framing,
-                    b"Connection: keep-alive\r\n\r\n" if self._keep else b"Connection: close\r\n\r\n",
-                    content,
-                )
+        data = b"".join(
+            (
+                _STATUS_LINES.get((status, reason)) or b"HTTP/1.1 %d %b\r\n" % (status, reason or b"Unknown"),
+                lines,
+                framing,
+                b"Connection: keep-alive\r\n\r\n" if self._keep else b"Connection: close\r\n\r\n",
+                content,
             )
         )
-        if self.congested:
-            self.arm(self._patience.send)
         if ended:
+            self.post(data)
+            if self.congested:
+                self.clogged()
             self._finish()
+        else:
+            self.send(data)
+            if self.congested:
+                self.clogged()
 
     def answer_more(self, content: bytes, ended: bool) -> None:
         data = self._framed(content, ended) if self._chunking else content
         if data:
             self.send(data)
         if self.congested:
-            self.arm(self._patience.send)
+            self.clogged()
         if ended:
             self._finish()
 
@@ -341,6 +344,7 @@ class ServerConnection(Wire):
 
     def _linger(self) -> None:
         """Say no more, and drop what still comes: a connection closed over unread data would take the answer along."""
+        self.send_posted()
         self._closing = True
         if self._body is None and not self._buffer:
             self.close()
@@ -364,6 +368,9 @@ class ServerConnection(Wire):
         else:
             self._closing = True
             self.close()
+
+    def clogged(self) -> None:
+        self.arm(self._patience.send)
 
     def drained(self) -> None:
         self.disarm()

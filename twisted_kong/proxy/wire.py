@@ -6,12 +6,15 @@ the socket did not take. Whatever it did not take is a backlog: `congested` unti
 as it tells any producer. Who feeds a congested wire stops reading its own source, so at most one read is ever buffered.
 
 Reading goes the short way too: a reactor that has something to read for the transport calls the wire itself.
+
+A short message that is complete may be *posted*: it leaves with all that was posted in the same turn of the reactor, one
+right after the other. Whoever they are for is woken up once, and not by each (docs/decisions/0019).
 """
 
 from __future__ import annotations
 
 from socket import MSG_PEEK
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
@@ -23,8 +26,13 @@ from zope.interface import implementer
 from twisted_kong.proxy.accelerator import receive, send
 from twisted_kong.tasks import Deadlines, Waiter
 
+if TYPE_CHECKING:
+    from twisted_kong.reactor import IPosted
+
 READ_SIZE = 131072
 """Bytes read from a socket at once."""
+POSTABLE = 16384
+"""Bytes above which a message is better sent at once: whoever it is for has enough to do with it."""
 
 
 @implementer(IPullProducer)
@@ -69,6 +77,8 @@ class Wire(Waiter, Protocol):
     """One connection of the proxy."""
 
     _left = 0  # of the backlog, when somebody asked last
+    _posted = b""  # what leaves at the end of the turn
+    _outbox: list[IPosted] | None = None  # of the reactor, where it has one and the socket can be written to at once
     transport: Any  # an ITransport that is an IConsumer and an IPushProducer as well; no interface says all three
 
     def __init__(self, deadlines: Deadlines) -> None:
@@ -82,6 +92,7 @@ class Wire(Waiter, Protocol):
         if isinstance(transport, TCPConnection) and not transport.TLS:
             transport.setTcpNoDelay(True)  # or the end of a message waits for the other side's delayed ACK
             self._socket = transport.fileno()
+            self._outbox = getattr(transport.reactor, "outbox", None)
             self.transport.doRead = self._read_socket
         else:
             transport.registerProducer(_Flow(self), True)
@@ -93,10 +104,13 @@ class Wire(Waiter, Protocol):
     def _leave_socket(self) -> None:
         if self._socket >= 0:
             self._socket = -1
+            self._outbox = None
+            self._posted = b""
             del self.transport.doRead
 
     def hand_over(self, successor: Wire) -> None:
         """Let ``successor`` have the transport from now on, and be its protocol, in whatever state it is."""
+        self.send_posted()
         transport = self.transport
         successor.transport = transport
         successor._socket, successor._paused, successor.congested = self._socket, self._paused, self.congested
@@ -107,6 +121,7 @@ class Wire(Waiter, Protocol):
             transport.registerProducer(_Flow(successor), True)
         else:
             self._socket = -1
+            successor._outbox, self._outbox = self._outbox, None
             transport.doRead = successor._read_socket
             if self.congested:
                 transport.unregisterProducer()
@@ -121,12 +136,38 @@ class Wire(Waiter, Protocol):
         if self._socket < 0 or self.congested:
             self.transport.write(data)
             return
+        if self._posted:
+            data, self._posted = self._posted + data, b""
         sent = send(self._socket, data)  # what does not go now the transport sends, or finds out why it cannot
         if sent != len(data):
             self.congested = True
             self._left = len(data) - sent
             self.transport.write(data[sent:] if sent else data)
             self.transport.registerProducer(_Drain(self), False)
+
+    def post(self, data: bytes) -> None:
+        """Send a whole message: at the end of the reactor's turn, where it has one and the message is short.
+
+        Only then it turns out whether the wire is congested: `clogged` is told.
+        """
+        outbox = self._outbox
+        if outbox is None or self.congested or len(data) + len(self._posted) > POSTABLE:
+            self.send(data)
+        elif self._posted:
+            self._posted += data
+        else:
+            self._posted = data
+            outbox.append(self)
+
+    def send_posted(self) -> None:
+        """The turn is over, or something else is to be sent: send what was posted, if anything was."""
+        if self._posted:
+            self.send(b"")
+            if self.congested:
+                self.clogged()
+
+    def clogged(self) -> None:
+        """What was posted has made the wire congested."""
 
     def _empty(self) -> None:
         self.transport.unregisterProducer()
@@ -153,7 +194,7 @@ class Wire(Waiter, Protocol):
     @property
     def unsent(self) -> bool:
         """Whether something is still to be sent."""
-        return self.congested
+        return self.congested or bool(self._posted)
 
     # -- reading -----------------------------------------------------------------------------------------------
 
@@ -198,9 +239,11 @@ class Wire(Waiter, Protocol):
 
     def close(self) -> None:
         """Close once everything has been written."""
+        self.send_posted()
         self.transport.unregisterProducer()
         self.transport.loseConnection()
 
     def abort(self) -> None:
         """Close now, dropping what has not been written."""
+        self._posted = b""
         self.transport.abortConnection()
