@@ -2,7 +2,7 @@
 
 The promise: while the peers stay the same, any window of Σ(weight/gcd) picks hits every peer exactly weight/gcd times,
 and a peer's picks are spread over the window as evenly as its share allows. Memory is one entry for each peer,
-whatever the weights.
+whatever the weights, and at most `LONGEST` more.
 
 The method is earliest deadline first with releases, as periodic tasks are scheduled on one processor. Time goes on by
 1/Σweight with every pick, so that a peer of weight w is due once in 1/w. It owns one *window* after the other of that
@@ -16,6 +16,8 @@ how many windows of it each one owns are worked out when a window has been used.
 favoured by frequent changes.
 
 Times are integers, `SECOND` to the unit, so that cycles are the same to the last bit however long it has been running.
+Therefore a cycle of up to `LONGEST` picks is worked out once and then repeated, until peers change or some were tried;
+then whoever has repeated it catches up with the time that has gone by.
 """
 
 from __future__ import annotations
@@ -32,6 +34,9 @@ from twisted_kong.model.traffic import Outcome, Pick
 
 SECOND = 1 << 60
 """A unit of time: that in which a peer of weight 1 is due once."""
+
+LONGEST = 1024
+"""Picks in a cycle that is remembered: so many may have to be gone through again at once."""
 
 
 class _Turns:
@@ -129,6 +134,9 @@ class RoundRobin:
         self._weights = _Weights()
         self._length = 0  # of the cycle, in picks
         self._span = 0  # of the cycle, in time
+        self._order: list[IPeer] | None = None  # of a whole cycle, where it is known: the next pick is its first
+        self._repeated = 0  # picks by it
+        self._noted: list[IPeer] | None = None  # the beginning of a cycle that may get known
 
     # -- changes -------------------------------------------------------------------------------------------------
 
@@ -154,6 +162,8 @@ class RoundRobin:
         """A cycle begins, with some that are new or of another weight and without some that were there."""
         if not changed and not gone:
             return
+        self._catch_up()
+        self._noted = None
         now = self._begin_epoch()
         for peer in gone:
             turns = self._turns.pop(peer)
@@ -206,8 +216,55 @@ class RoundRobin:
     # -- picks ---------------------------------------------------------------------------------------------------
 
     def pick(self, pick: Pick) -> IPeer | None:
+        order = self._order
+        if order is not None and not pick.tried:
+            self._repeated = repeated = self._repeated + 1
+            return order[(repeated - 1) % self._length]
         if not self._turns:
             return None
+        if order is not None:
+            self._catch_up()
+        if pick.tried:
+            self._noted = None
+            return self._next(pick.tried)
+        if not self._picks and self._length <= LONGEST and self._is_in_step():
+            self._noted = []
+        peer = self._next(())
+        if self._noted is not None and peer is not None:
+            self._noted.append(peer)
+            if not self._picks:
+                self._order, self._noted = self._noted, None
+        return peer
+
+    def _is_in_step(self) -> bool:
+        """Whether everybody is in the first window of the cycle that begins: then all cycles from here on are alike."""
+        cycle = (self._start - self._begin) // self._span
+        return all(
+            turns.epoch == self._epoch and turns.cycle == cycle and not turns.window for turns in self._turns.values()
+        )
+
+    def _catch_up(self) -> None:
+        """Be where the repeated picks have led to, and repeat no more."""
+        if self._order is None:
+            return
+        cycles, rest = divmod(self._repeated, self._length)
+        self._order, self._repeated = None, 0
+        gone_by = cycles * self._span
+        self._start += gone_by
+        self._opened.clear()
+        self._waiting.clear()
+        for turns in self._turns.values():
+            turns.cycle += cycles
+            turns.opens += gone_by
+            turns.closes += gone_by
+            turns.entry = entry = (turns.opens, turns.closes, turns.index, turns)
+            self._waiting.append(entry)
+        heapify(self._waiting)
+        for _ in range(rest):
+            self._next(())
+
+    def _next(self, tried: Collection[IPeer]) -> IPeer | None:
+        """Who is next of those not in ``tried``."""
         now = self._start + self._picks * SECOND // self._weights.total
         opened, waiting = self._opened, self._waiting
         while waiting and waiting[0][0] <= now:
@@ -216,14 +273,14 @@ class RoundRobin:
                 turns.entry = entry = (closes, index, opens, turns)
                 heappush(opened, entry)
         found = None
-        if not pick.tried:
+        if not tried:
             while opened:
                 entry = heappop(opened)
                 if entry[3].entry is entry:
                     found = entry[3]
                     break
         if found is None:
-            found = self._search(pick.tried)
+            found = self._search(tried)
             if found is None:
                 return None
         turns = found
