@@ -148,20 +148,17 @@ def test_remembering_changes_nothing(weights: list[int], steps: list[tuple[str, 
     peers = some_peers(*weights)
     there = dict.fromkeys(peers)
     remembering, forgetful = spread(peers), spread(peers)
-    for step, given in steps:
-        if step == "pick":
-            found = picks(remembering, given)
+    for step, argument in steps:
+        if step in ("pick", "tried"):
+            count, which = (argument, set()) if step == "pick" else (1, argument)
+            tried = [peers[index] for index in which if index < len(peers)]
             expected = []
-            for _ in range(given):
+            for _ in range(count):
                 forgetful._order = forgetful._noted = None
-                expected += picks(forgetful, 1)
-            assert found == expected
+                expected += picks(forgetful, 1, tried)
+            assert picks(remembering, count, tried) == expected
             continue
-        if step == "tried":
-            tried = [peers[index] for index in given if index < len(peers)]
-            assert picks(remembering, 1, tried) == picks(forgetful, 1, tried)
-            continue
-        index, weight = given if step == "weigh" else (given, None)
+        index, weight = argument if step == "weigh" else (argument, None)
         if index >= len(peers):
             continue
         peer = peers[index]

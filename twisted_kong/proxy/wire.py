@@ -7,8 +7,8 @@ as it tells any producer. Who feeds a congested wire stops reading its own sourc
 
 Reading goes the short way too: a reactor that has something to read for the transport calls the wire itself.
 
-A short message that is complete may be *posted*: it leaves with all that was posted in the same turn of the reactor, one
-right after the other. Whoever they are for is woken up once, and not by each (docs/decisions/0019).
+A short message that is complete may be *posted*: it leaves with all that was posted in the same turn of the reactor,
+one right after the other. Whoever they are for is woken up once, and not by each (docs/decisions/0019).
 """
 
 from __future__ import annotations
