@@ -13,6 +13,7 @@ from twisted.logger import capturedLogs, formatEvent
 
 from twisted_kong.health.counters import State
 from twisted_kong.model.traffic import Outcome
+from twisted_kong.runtime.balancer import Lease
 from twisted_kong.runtime.peers import Peer
 
 A, B, C, D = (f"10.0.0.{number}:80" for number in (1, 2, 3, 4))
@@ -131,7 +132,7 @@ def test_churn() -> None:
     for address in everybody[:5]:
         world.gateway.set_health(targets[address], upstream, False, None)
     for peer in list(world.peers().values())[5:10]:
-        world.balancer().done(peer, Outcome("tcp"))
+        Lease(world.balancer(), world.balancer().algorithm, peer).release(Outcome("tcp"))
         peer.leases = 0
 
     def known() -> dict[str, Any]:

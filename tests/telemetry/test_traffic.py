@@ -80,11 +80,11 @@ def test_counted_together(exchanges: list[tuple[int, int, float, float | None, f
         assert math.isclose(float(one.rpartition(" ")[2]), float(other.rpartition(" ")[2]))
 
 
-@given(st.lists(st.floats(0, 10_000)))
+@given(st.lists(st.floats(0, 10)))
 def test_histogram(values: list[float]) -> None:
     """A bucket holds everything up to its bound, the last one everything."""
     histogram = Histogram(GATEWAY_BUCKETS)
     for value in values:
         histogram.observe(value)
     for bound, count in histogram.buckets():
-        assert count == sum(value <= float(bound) for value in values)
+        assert count == sum(value <= float(bound) / 1000 for value in values)

@@ -83,7 +83,7 @@ class ProxyCore:
         self.admission = Admission(*self._bounds(settings), self.refusals)
         self._random_bytes = random.randbytes
         self._ids: list[bytes] = []
-        self._second, self._date = -1, b""
+        self._date = -1, b""
         self.exchanges = 0
         self.requests = 0
 
@@ -159,9 +159,9 @@ class ProxyCore:
     def date_line(self, now: float) -> bytes:
         """The field Date of an answer made ``now``; the same for everybody within a second."""
         second = int(now)
-        if second != self._second:
-            self._second, self._date = second, b"Date: %b\r\n" % formatdate(second, usegmt=True).encode()
-        return self._date
+        if second != self._date[0]:
+            self._date = second, b"Date: %b\r\n" % formatdate(second, usegmt=True).encode()
+        return self._date[1]
 
     def check_protocol(self, route: CompiledRoute, head: RequestHead, client: Client) -> None:
         """Whether a request came by a protocol that its route is for.

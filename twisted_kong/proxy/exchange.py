@@ -93,7 +93,8 @@ class Exchange(Sending):
     def __init__(self, core: ProxyCore, downstream: Downstream, head: RequestHead, client: Client) -> None:
         super().__init__(core, downstream, head, core.new_request_id())
         self.client = client
-        self.started = core.seconds()
+        seconds = core.seconds  # here and below: calling it as an attribute would be dearer
+        self.started = seconds()
         self.consumer: Consumer | None = None
         self.before = -1.0
         self._status = 0  # of the answer, once it has begun
@@ -123,7 +124,7 @@ class Exchange(Sending):
             service = match.service
             if service is None:
                 raise NoService
-            if service.protocol != "http":
+            if not match.plain:
                 self._speak(service)
             if head.meaning.length is not None:
                 core.check_body_size(head.meaning.length)
@@ -156,7 +157,8 @@ class Exchange(Sending):
     def _begin(self) -> None:
         """Find out who may serve the request; wait, where their addresses are still being asked for."""
         core = self.core
-        self._picked = self._began = now = core.seconds()
+        seconds = core.seconds
+        self._picked = self._began = now = seconds()
         if self._upload is None:
             self.before = now - self.started
         self._balancer, self._host_header = core.gateway.balancer(self._service)
@@ -233,7 +235,7 @@ class Exchange(Sending):
         if self._call is not None:
             self._connecting = dial_stream(core, whole, self, self._service.timeouts.connect) or self._connecting
             return
-        connection = None if fresh else core.pool.take(whole, once=self.once)
+        connection = None if fresh else core.pool.take(whole, once=self.goes_once())
         if connection is not None:
             self.connected(connection)
         else:
@@ -266,15 +268,16 @@ class Exchange(Sending):
         """The answer has begun: its header lines for the client."""
         core = self.core
         self._status = head.status
-        now = core.seconds()
+        seconds = core.seconds
+        now = seconds()
         self._latency = latency = now - self._picked
         lines = head.passing if has_date(head.passing) else head.passing + core.date_line(now)
         lines += core.tokens.proxied(head, self.request_id, latency, self._picked - self.started, self.client.http2)
         if core.debug_allowed and self.match is not None:
             lines += core.debug_lines(self.head, self.match)
-        names = head.meaning.value(b"trailer")
-        if names is not None and head.meaning.length is None and self.head.takes_trailers:
-            lines += announced(names)
+        meaning = head.meaning
+        if meaning.trailer is not None and meaning.length is None and self.head.takes_trailers:
+            lines += announced(meaning.trailer)
         return lines if self._bond is None else self._bond.mark(lines, self._peer)
 
     def answered(self, head: ResponseHead, content: bytes, ended: bool) -> None:
@@ -336,7 +339,7 @@ class Exchange(Sending):
             else:
                 self._attempt_failed("tcp", reason, repeatable=kept is not None)
             return
-        repeatable = not self.once
+        repeatable = not self.goes_once()
         if failure == "tcp" and repeatable and connection.reused and connection.silent:
             self._connect(self._peer, fresh=True)
         else:
@@ -443,4 +446,5 @@ class Exchange(Sending):
         if self._upload is not None:
             self._upload.close()
         upstream = self._latency if self._status else None
-        core.recorder.ended(self, status, upstream, core.seconds(), self._received, self._sent)
+        seconds = core.seconds
+        core.recorder.ended(self, status, upstream, seconds(), self._received, self._sent)

@@ -120,11 +120,11 @@ class Meaning:
 
     ``values`` are their values by lower-case name; ``length`` the announced length of the body in bytes, None
     without one; ``chunked`` says that the body comes in chunks; ``persistent`` that the connection outlives the
-    message; ``dropped`` are the names that Connection lists, whose fields end here. ``remembered`` says that the next
-    head with the same special fields has this very object.
+    message; ``dropped`` are the names that Connection lists, whose fields end here; ``trailer`` are those that are to
+    follow the body. ``remembered`` says that the next head with the same special fields has this very object.
     """
 
-    __slots__ = ("chunked", "dropped", "length", "persistent", "remembered", "values")
+    __slots__ = ("chunked", "dropped", "length", "persistent", "remembered", "trailer", "values")
 
     def __init__(self, special: Iterable[Special], minor: int, refuse: Callable[[str], ProxyError]) -> None:
         self.values: dict[bytes, list[bytes]] = {}
@@ -137,6 +137,7 @@ class Meaning:
         self.dropped: frozenset[bytes] = frozenset()
         if b"connection" in self.values:
             self._read_connection()
+        self.trailer = self.value(b"trailer")
         self._read_framing(minor, refuse)
 
     def value(self, name: bytes) -> bytes | None:
@@ -202,7 +203,7 @@ M = TypeVar("M", bound=Meaning)
 class Memory(Generic[M]):
     """Reads the lines of heads, remembering lines and meanings.
 
-    ``read`` is that of a `LineReader`, and `understand` is to be told what it has found.
+    ``read`` is that of a `LineReader`; `understand` and `passed` are to be told what it has found.
     """
 
     def __init__(
@@ -218,15 +219,19 @@ class Memory(Generic[M]):
         self._make = make
         self._refuse = refuse
 
-    def understand(self, head: bytes, passing: bytes, special: tuple[bytes, ...], minor: int) -> tuple[bytes, M]:
-        """What is passed on of ``head``, and what its special fields mean, of what `read` has found in it."""
+    def understand(self, special: tuple[bytes, ...], minor: int) -> M:
+        """What the special fields mean that `read` has found in a head."""
         meaning = self._meanings[minor].get(special)
         if meaning is None:
             meaning = self._work_out(cast("tuple[Special, ...]", special), minor)
-        if meaning.dropped:
-            fields = [self._known[line] for line in head.split(b"\r\n")[1:]]
-            passing = b"".join(field for field in fields if field.partition(b":")[0].lower() not in meaning.dropped)
-        return passing, meaning
+        return meaning
+
+    def passed(self, head: bytes, passing: bytes, meaning: M) -> bytes:
+        """What is passed on of ``head``: what `read` has found, but for the fields that its Connection lists."""
+        if not meaning.dropped:
+            return passing
+        fields = [self._known[line] for line in head.split(b"\r\n")[1:]]
+        return b"".join(field for field in fields if field.partition(b":")[0].lower() not in meaning.dropped)
 
     def _work_out(self, special: tuple[Special, ...], minor: int) -> M:
         meaning = self._make(special, minor, self._refuse)

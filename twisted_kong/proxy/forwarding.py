@@ -274,7 +274,7 @@ class ResponseTokens:
         told = self._told.get(milliseconds)
         if told is None:
             told = self._tell(*milliseconds)
-        return b"%b%b\r\n" % (told, request_id) if self._request_id else told
+        return told + request_id + b"\r\n" if self._request_id else told
 
     def _tell(self, upstream: int, proxy: int) -> bytes:
         """The lines of these latencies, remembered, and the beginning of the one with the request's id."""

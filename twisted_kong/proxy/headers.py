@@ -121,7 +121,7 @@ class ResponseHead:
 
 def has_date(passing: bytes) -> bool:
     """Whether Date is among these lines of a response."""
-    if b"\nDate: " in passing or passing.startswith(b"Date: "):
+    if passing.find(b"\nDate: ") >= 0 or passing.startswith(b"Date: "):  # `in` takes half as long again
         return True
     return b"\ndate: " in b"\n" + passing.lower()
 
@@ -154,9 +154,13 @@ class RequestParser:
         if len(head) > self.harmless:
             first, *lines = head.split(b"\r\n")
             self.check_size(first, lines, len(head))
-        first, passing, special = self._memory.read(head)
+        memory = self._memory
+        first, passing, special = memory.read(head)
         line = self._first_lines.get(first) or self._read_first_line(first)
-        return RequestHead(line, head, *self._memory.understand(head, passing, special, line.minor))
+        meaning = memory.understand(special, line[3])
+        if meaning.dropped:
+            passing = memory.passed(head, passing, meaning)
+        return RequestHead(line, head, passing, meaning)
 
     def _read_first_line(self, line: bytes) -> RequestLine:
         match = _REQUEST_LINE.fullmatch(line)
@@ -190,7 +194,8 @@ class RequestParser:
         head = _head_of(lines)
         _, passing, special = self._memory.read(head)
         line = RequestLine(method, path, question + query, 1, None)
-        return RequestHead(line, head, *self._memory.understand(head, passing, special, 1))
+        meaning = self._memory.understand(special, 1)
+        return RequestHead(line, head, self._memory.passed(head, passing, meaning), meaning)
 
     def may_exceed(self, before: int, now: int) -> bool:
         """Whether the beginning of a head, grown from ``before`` to ``now`` bytes, is to be checked again.
@@ -280,12 +285,19 @@ class ResponseParser:
 
         :raise BadGateway: it is not HTTP/1, malformed or ambiguous.
         """
-        first, passing, special = self._memory.read(head)
-        if b"\n" in first:
-            head = head.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-            first, passing, special = self._memory.read(head)
-        status, reason, minor = self._status_lines.get(first) or self._read_status_line(first)
-        return ResponseHead(status, reason, *self._memory.understand(head, passing, special, minor))
+        memory = self._memory
+        first, passing, special = memory.read(head)
+        known = self._status_lines.get(first)
+        if known is None:
+            if b"\n" in first:
+                head = head.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+                first, passing, special = memory.read(head)
+            known = self._read_status_line(first)
+        status, reason, minor = known
+        meaning = memory.understand(special, minor)
+        if meaning.dropped:
+            passing = memory.passed(head, passing, meaning)
+        return ResponseHead(status, reason, passing, meaning)
 
     def parse_fields(self, status: int, lines: list[bytes], size: int) -> ResponseHead:
         """The head of an answer that came otherwise framed, as HTTP/1.1 would have it; ``size`` is its own in bytes.
@@ -296,7 +308,8 @@ class ResponseParser:
             raise BadGateway(f"a head of more than {self.head_limit} bytes")
         head = _head_of(lines)
         _, passing, special = self._memory.read(head)
-        return ResponseHead(status, b"", *self._memory.understand(head, passing, special, 1))
+        meaning = self._memory.understand(special, 1)
+        return ResponseHead(status, b"", self._memory.passed(head, passing, meaning), meaning)
 
     def _read_status_line(self, line: bytes) -> tuple[int, bytes, int]:
         match = _STATUS_LINE.fullmatch(line)

@@ -101,8 +101,7 @@ class Sending:
         if service.protocol in PROTOCOLS:
             self._call = Call(self.core, b"http" if self._terms is None else b"https")
 
-    @property
-    def once(self) -> bool:
+    def goes_once(self) -> bool:
         """Whether the request may reach a peer no more than once: it changes something, or its body is not kept."""
         return self.head.method in NOT_REPEATABLE or (self._upload is None and self.head.meaning.has_body)
 

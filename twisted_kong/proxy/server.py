@@ -42,7 +42,7 @@ REQUESTS_A_TURN = 64
 class ServerConnection(Wire):
     """One connection of a client."""
 
-    # What few connections ever change is the class's: Python shares the names of up to 30 attributes among the objects
+    # What few connections ever change is the class's: Python shares the names of up to 29 attributes among the objects
     # of a class, and beyond that every connection would be larger and slower (tests/proxy/test_work.py).
     switching = True
     _blank_after = 0  # how many requests there were when empty lines came last
@@ -53,7 +53,6 @@ class ServerConnection(Wire):
         self._listener = listener
         self._core = listener.core
         self._patience = listener.patience
-        self._parse = listener.core.request_parser.parse
         self._client: Client  # set once the transport is there
         self._exchange: Exchange | None = None
         self._head: RequestHead | None = None
@@ -131,7 +130,7 @@ class ServerConnection(Wire):
             if end < 0:
                 self._await_head(data)
                 return False
-            head = self._parse(data[:end])
+            head = self._core.request_parser.parse(data[:end])
         except RequestRefused as error:
             self._refuse(error)
             return False

@@ -77,8 +77,6 @@ class Wire(Waiter, Protocol):
     """One connection of the proxy."""
 
     _left = 0  # of the backlog, when somebody asked last
-    _posted = b""  # what leaves at the end of the turn
-    _outbox: list[IPosted] | None = None  # of the reactor, where it has one and the socket can be written to at once
     transport: Any  # an ITransport that is an IConsumer and an IPushProducer as well; no interface says all three
 
     def __init__(self, deadlines: Deadlines) -> None:
@@ -86,6 +84,8 @@ class Wire(Waiter, Protocol):
         self.congested = False
         self._paused = False
         self._socket = -1  # its number, where it can be written to at once
+        self._outbox: list[IPosted] | None = None  # the reactor's, where it has one and the socket can be written to
+        self._posted = b""  # what leaves at the end of the turn
 
     def connectionMade(self) -> None:
         transport = self.transport

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 from twisted_kong.model.entities import Api, Plugin, Route, Service
 from twisted_kong.model.snapshot import EMPTY, Snapshot
@@ -29,13 +29,14 @@ CACHED_BYTES = 512
 """What is longer than this, method, host, path and SNI together, is not worth remembering."""
 
 
-class Match(NamedTuple):
+@dataclass(frozen=True, slots=True, eq=False)
+class Match:
     """The route of a request.
 
     ``service`` is where it goes, None if nowhere; ``path`` is what the origin is sent, without the query; ``prefix``
     what was stripped off the request's, for ``X-Forwarded-Prefix``; ``captures`` is there when the route's path is a
-    regular expression; ``key_auth`` is the plugin that asks for a key, if one does. Shared by all requests that are
-    alike.
+    regular expression; ``key_auth`` is the plugin that asks for a key, if one does; ``plain`` says that the service is
+    spoken to over HTTP/1 in the clear. Shared by all requests that are alike.
     """
 
     route: CompiledRoute
@@ -44,6 +45,7 @@ class Match(NamedTuple):
     prefix: bytes | None
     captures: re.Match[bytes] | None
     key_auth: Plugin | None
+    plain: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,9 @@ class Router:
             sent, prefix = join(base, path, matched, strip=route.strip_path, concatenate=route.concatenate)
         else:
             sent, prefix = join_as_api(base, path, matched, strip=route.strip_path)
-        return Match(route, service, sent, prefix, captures, _key_auth(self.snapshot, route.route.id, service))
+        plain = service is not None and service.protocol == "http"
+        key_auth = _key_auth(self.snapshot, route.route.id, service)
+        return Match(route, service, sent, prefix, captures, key_auth, plain)
 
     def _destination(self, route: Route) -> Destination:
         """Where a route leads. Asked for when a request comes, so that a change of a service concerns no route."""

@@ -43,16 +43,26 @@ class Lease:
     def release(self, outcome: Outcome) -> None:
         """The attempt has ended in ``outcome``."""
         balancer = self._balancer
-        if balancer is not None:
-            self._balancer = None
-            balancer.done(self.peer, outcome, self._algorithm)
+        if balancer is None:
+            return
+        self._balancer = None
+        peer, algorithm = self.peer, self._algorithm
+        peer.leases -= 1
+        algorithm.done(peer, outcome)
+        if algorithm is not balancer.algorithm:
+            balancer.released_by_another(peer)
+        observe = balancer.observe
+        if observe is not None and (outcome.failure is not None or outcome.status in peer.telling):
+            observe(peer, outcome)
+        if balancer.crowd is not None:
+            balancer.crowd.released(peer)
 
 
 class Balancer:
     """The peers of one destination under one algorithm. Outlives every change of either."""
 
     def __init__(self, name: str, algorithm: IAlgorithm) -> None:
-        self._algorithm = guarded(algorithm)
+        self.algorithm = guarded(algorithm)
         self.name = name
         self.keys: HashKeys | None = None
         """What requests are hashed by; None where they are not."""
@@ -83,21 +93,21 @@ class Balancer:
     @property
     def name(self) -> str:
         """That of the upstream, or of the destination itself."""
-        return self._algorithm.name
+        return self.algorithm.name
 
     @name.setter
     def name(self, name: str) -> None:
-        self._algorithm.name = name
+        self.algorithm.name = name
 
     # -- who may be lent -----------------------------------------------------------------------------------------
 
     def use(self, algorithm: IAlgorithm) -> None:
         """Let ``algorithm`` pick from now on. Leases under way end with the one that picked them."""
         name = self.name
-        self._algorithm = guarded(algorithm)
+        self.algorithm = guarded(algorithm)
         self.name = name
         self._lent = self._lendable()
-        self._algorithm.update(self._lent)
+        self.algorithm.update(self._lent)
 
     def update(self, peers: Iterable[Peer], *, checked: bool = False) -> None:
         """Lend these from now on: none of weight 0 and, where health is ``checked``, none that is not healthy."""
@@ -145,23 +155,23 @@ class Balancer:
         if lendable != lent:
             new = {peer: weight for peer, weight in lendable.items() if lent.get(peer) != weight}
             gone = [peer for peer in lent if peer not in lendable]
-            if lent and self._algorithm.incremental and len(new) + len(gone) <= max(FEW, len(lent) // 16):
+            if lent and self.algorithm.incremental and len(new) + len(gone) <= max(FEW, len(lent) // 16):
                 self._tell(new, gone)
             else:
                 self._lent = lendable
-                self._algorithm.update(lendable)
+                self.algorithm.update(lendable)
 
     def _may_be_lent(self, peer: Peer) -> bool:
         well = peer.healthy or peer.on_trial or not self.checked
         room = self.crowd is None or peer.leases < self.crowd.limit
-        return well and room and (peer.weight > 0 or self._algorithm.sessions)
+        return well and room and (peer.weight > 0 or self.algorithm.sessions)
 
     def _lendable(self) -> dict[Peer, int]:
         return {peer: peer.weight for peer in self._members if self._may_be_lent(peer)}
 
     def _tell(self, new: Mapping[Peer, int], gone: Collection[Peer]) -> None:
         """A few peers are new or have a new weight, a few are ``gone``."""
-        lent, algorithm = self._lent, self._algorithm
+        lent, algorithm = self._lent, self.algorithm
         for peer in gone:
             del lent[peer]
             algorithm.remove(peer)
@@ -188,7 +198,7 @@ class Balancer:
         """
         if not self.open:
             return None
-        algorithm = self._algorithm
+        algorithm = self.algorithm
         peer = algorithm.pick(Pick(key, tried) if tried or key is not None else _FIRST_PICK)
         if peer is None and tried and again:
             peer = algorithm.pick(Pick(key))
@@ -207,17 +217,7 @@ class Balancer:
         """What a client is told where nobody is lent, to begin with or for another attempt."""
         return (NoPeerLeft if retry else NoPeer)(None if self.why is None else self.why())
 
-    def done(self, peer: Peer, outcome: Outcome, algorithm: GuardedAlgorithm | None = None) -> None:
-        """A lease of ``peer`` has ended that ``algorithm`` picked, the present one where None."""
-        peer.leases -= 1
-        if algorithm is None or algorithm is self._algorithm:
-            self._algorithm.done(peer, outcome)
-        else:
-            algorithm.done(peer, outcome)
-            if peer in self._lent and self._algorithm.incremental:
-                self._algorithm.changed(peer)
-        observe = self.observe
-        if observe is not None and (outcome.failure is not None or outcome.status in peer.telling):
-            observe(peer, outcome)
-        if self.crowd is not None:
-            self.crowd.released(peer)
+    def released_by_another(self, peer: Peer) -> None:
+        """A lease of ``peer`` has ended that an earlier algorithm had picked: the present one may count leases too."""
+        if peer in self._lent and self.algorithm.incremental:
+            self.algorithm.changed(peer)

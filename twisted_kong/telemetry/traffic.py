@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
@@ -24,25 +26,28 @@ UPSTREAM_BUCKETS = (25, 50, 80, 100, 250, 400, 700, 1000, 2000, 5000, 10000, 300
 
 
 class Histogram:
-    """How many values fell below which bound; values and ``bounds`` are milliseconds."""
+    """How many times fell below which of the ``bounds``, which are milliseconds, as is the ``sum``.
+
+    Times are given in seconds: to make milliseconds of each takes longer than to put it into its place.
+    """
 
     __slots__ = ("_limits", "bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[int]) -> None:
         self.bounds = bounds
-        self._limits = tuple(map(float, bounds))  # to compare a float with an int takes five times as long
+        self._limits = tuple(bound / 1000 for bound in bounds)
         self.counts = [0] * (len(bounds) + 1)
         self.sum = 0.0
 
-    def observe(self, value: float) -> None:
-        """``value`` has been seen once more."""
-        self.counts[bisect_left(self._limits, value)] += 1
-        self.sum += value
+    def observe(self, seconds: float) -> None:
+        """It took so long, once more."""
+        self.counts[bisect_left(self._limits, seconds)] += 1
+        self.sum += seconds * 1000
 
-    def observe_all(self, values: Iterable[float]) -> None:
-        """All of ``values`` have been seen once more."""
-        ordered = sorted(values)
-        self.sum += sum(ordered)
+    def observe_all(self, times: Iterable[float]) -> None:
+        """It took each of these ``times``, in seconds."""
+        ordered = sorted(times)
+        self.sum += sum(ordered) * 1000
         counts, below = self.counts, 0
         for number, limit in enumerate(self._limits):
             up_to = bisect_right(ordered, limit, below)
@@ -100,21 +105,27 @@ class RouteTraffic:
         requests[key] = requests.get(key, 0) + 1
         self.received += received
         self.sent += sent
-        self.gateway.observe(gateway * 1000)
-        self.total.observe(total * 1000)
+        self.gateway.observe(gateway)
+        self.total.observe(total)
         if upstream is not None:
-            self.upstream.observe(upstream * 1000)
+            self.upstream.observe(upstream)
 
     def record_all(self, exchanges: Sequence[Ended]) -> None:
         """The same of many exchanges, all of them of this route."""
+        _, statuses, gateway, upstream, total, received, sent = zip(*exchanges, strict=True)
         requests = self.requests
-        for status, upstream in [(each[1], each[3] is not None) for each in exchanges]:
-            requests[status, upstream] = requests.get((status, upstream), 0) + 1
-        self.received += sum([each[5] for each in exchanges])
-        self.sent += sum([each[6] for each in exchanges])
-        self.gateway.observe_all([each[2] * 1000 for each in exchanges])
-        self.total.observe_all([each[4] * 1000 for each in exchanges])
-        self.upstream.observe_all([each[3] * 1000 for each in exchanges if each[3] is not None])
+        answered = [time for time in upstream if time is not None]
+        if len(answered) == len(upstream) and len(set(statuses)) == 1:  # as a rule
+            requests[statuses[0], True] = requests.get((statuses[0], True), 0) + len(statuses)
+        else:
+            for status, time in zip(statuses, upstream, strict=True):
+                key = (status, time is not None)
+                requests[key] = requests.get(key, 0) + 1
+        self.received += sum(received)
+        self.sent += sum(sent)
+        self.gateway.observe_all(gateway)
+        self.total.observe_all(total)
+        self.upstream.observe_all(answered)
 
     def copy(self) -> RouteTraffic:
         """The counts as they are now."""
@@ -176,8 +187,11 @@ class Traffic(Collector):
     def settle(self) -> None:
         """Count what is pending."""
         routes: dict[RouteTraffic, list[Ended]] = {}
-        for each in self.pending:
-            routes.setdefault(each[0], []).append(each)
+        for route, group in groupby(self.pending, itemgetter(0)):
+            if route in routes:
+                routes[route] += group
+            else:
+                routes[route] = list(group)
         self.pending.clear()
         for route, exchanges in routes.items():
             if len(exchanges) >= MANY:
