@@ -20,6 +20,8 @@ class Target:
         ):
             read = told(plain.LineReader(known, known.watched), data)
             assert told(accelerator.LineReader(known, known.watched), data) == read
+            for name in (b"host", b"te", b""):
+                assert accelerator.values_of(data, name) == plain.values_of(data, name)
             if isinstance(read[0], bytes) and read[1]:
                 again = told(plain.LineReader(known, known.watched), b"\r\n" + read[1].removesuffix(b"\r\n"))
                 assert again[1] == read[1]

@@ -100,6 +100,27 @@ def test_only_watched_lines_are_asked_about() -> None:
     assert list(known) == [b"Host: a.test"]
 
 
+NAMES = st.sampled_from([b"a", b"b-c", b"host", b""])
+LINES = st.lists(
+    st.sampled_from([b"A: 1", b"a:\t 2 \t", b"B-c:", b"b-C : 3", b"Host:x\ny", b"hosts: 4", b"a\n:5", b"", b":", b"a"])
+)
+
+
+@given(LINES, NAMES)
+def test_same_values(lines: list[bytes], name: bytes) -> None:
+    """Both find the same values of a field, whatever its spelling; the first line is none."""
+    head = b"\r\n".join(lines)
+    assert plain.values_of(head, name) == compiled.values_of(head, name)
+
+
+@BOTH
+def test_values(half: Any) -> None:
+    """They come in order and without the blanks around them."""
+    head = b"GET /a:1 HTTP/1.1\r\nA:1\r\nb: x\r\nCA: 9\r\na:  2 3\t"
+    assert half.values_of(head, b"a") == [b"1", b"2 3"]
+    assert half.values_of(head, b"c") == []
+
+
 @BOTH
 def test_no_bytes(half: Any) -> None:
     """What is no head of bytes is a mistake of whoever calls."""

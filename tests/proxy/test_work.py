@@ -69,7 +69,7 @@ def work(count: int = REQUESTS) -> tuple[float, float]:
     return done["opcode"] / count, done["call"] / count
 
 
-BYTECODES, CALLS = (1950, 60) if ACCELERATED else (2080, 63)
+BYTECODES, CALLS = (1950, 59) if ACCELERATED else (2075, 62)
 
 
 def test_calls() -> None:

@@ -207,17 +207,17 @@ class ConsistentHashing:
 def _nearest(band: _Band, places: Sequence[int]) -> IPeer:
     """`_Band.first` where all weigh the same and nobody was tried."""
     least = _ROUND
+    circles, size = band.at, len(band.at[0])
     for place in places:
-        at = band.at[place & _CIRCLE]
+        at = circles[place & _CIRCLE]
         index = bisect_left(at, place)
-        if index < len(at):
+        if index < size:
             distance = at[index] - place
-        else:
+        else:  # going round
             index, distance = 0, at[0] - place + _ROUND
         if distance < least:
-            least = distance
-            found = band.whose[place & _CIRCLE][index]
-    return found
+            least, nearest, where = distance, index, place
+    return band.whose[where & _CIRCLE][nearest]
 
 
 def _band(weight: int) -> int:

@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from twisted_kong.interfaces import IPeer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Pick:
-    """What an algorithm needs to know of a request: its hash key, if any, and the peers already tried for it."""
+    """What an algorithm needs to know of a request: its hash key, if any, and the peers already tried for it.
+
+    Nobody changes one; Python would take three times as long to make one that cannot be changed.
+    """
 
     key: bytes | None = None
     tried: Collection[IPeer] = ()

@@ -1,4 +1,4 @@
-/* What the proxy does most often, without an interpreter: reading header lines, receiving and sending.
+/* What the proxy does most often, without an interpreter: reading and finding header lines, receiving and sending.
 
    Everything here has a twin in plain.py that does the same, and is what is meant: this file exists for speed
    alone. It decides nothing. A header line that is special, malformed or in any way unusual is handed to the Python
@@ -320,6 +320,47 @@ static PyType_Spec line_reader_spec = {
     .slots = line_reader_slots,
 };
 
+/* values_of(head, name): all values of the field with this lower-case name, in order. */
+static PyObject *
+values_of(PyObject *module, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 2 || !PyBytes_Check(args[0]) || !PyBytes_Check(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "values_of(head: bytes, name: bytes)");
+        return NULL;
+    }
+    const char *at = PyBytes_AS_STRING(args[0]), *end = at + PyBytes_GET_SIZE(args[0]);
+    const char *name = PyBytes_AS_STRING(args[1]);
+    Py_ssize_t size = PyBytes_GET_SIZE(args[1]);
+    PyObject *found = PyList_New(0);
+    while (found != NULL && (at = memchr(at, '\n', end - at)) != NULL) {
+        at++;
+        if (end - at <= size || at[size] != ':') {
+            continue;
+        }
+        Py_ssize_t same = 0;
+        while (same < size && Py_TOLOWER((unsigned char)at[same]) == (unsigned char)name[same]) {
+            same++;
+        }
+        if (same < size) {
+            continue;
+        }
+        at += size + 1;
+        const char *value = at, *last = line_end(at, end);
+        while (value < last && (*value == ' ' || *value == '\t')) {
+            value++;
+        }
+        while (last > value && (last[-1] == ' ' || last[-1] == '\t')) {
+            last--;
+        }
+        PyObject *one = PyBytes_FromStringAndSize(value, last - value);
+        if (one == NULL || PyList_Append(found, one) < 0) {
+            Py_CLEAR(found);
+        }
+        Py_XDECREF(one);
+    }
+    return found;
+}
+
 /* -- sockets --------------------------------------------------------------------------------------------------- */
 
 /* Sockets here never block, so the interpreter's lock is kept: to give it away and to get it back costs more than
@@ -399,6 +440,7 @@ send_at_once(PyObject *module, PyObject *const *args, Py_ssize_t count)
 /* -- the module ------------------------------------------------------------------------------------------------ */
 
 static PyMethodDef functions[] = {
+    {"values_of", (PyCFunction)(void (*)(void))values_of, METH_FASTCALL, "See twisted_kong.proxy.plain."},
     {"receive", (PyCFunction)(void (*)(void))receive, METH_FASTCALL, "See twisted_kong.proxy.plain."},
     {"send", (PyCFunction)(void (*)(void))send_at_once, METH_FASTCALL, "See twisted_kong.proxy.plain."},
     {NULL, NULL, 0, NULL},

@@ -9,16 +9,16 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from twisted_kong.proxy.plain import LineReader, receive, send
+from twisted_kong.proxy.plain import LineReader, receive, send, values_of
 
-__all__ = ["ACCELERATED", "LineReader", "receive", "send"]
+__all__ = ["ACCELERATED", "LineReader", "receive", "send", "values_of"]
 
 ACCELERATED = False
 """Whether it is the C."""
 
 if not TYPE_CHECKING and os.environ.get("TWISTED_KONG_PURE", "0") in ("", "0"):
     try:
-        from twisted_kong.proxy._accelerator import LineReader, receive, send
+        from twisted_kong.proxy._accelerator import LineReader, receive, send, values_of
     except ImportError:
         pass
     else:

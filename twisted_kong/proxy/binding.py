@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from twisted_kong.model.entities import Consumer
 from twisted_kong.proxy.forwarding import Client
 from twisted_kong.proxy.headers import RequestHead
@@ -12,15 +10,20 @@ from twisted_kong.runtime.hashkeys import Bond, HashKeys
 
 
 class Asker:
-    """Who a request is from; ``consumer`` is an id."""
+    """Who a request is from. What is asked of it is worked out then: most requests are not bound by any of it."""
 
-    def __init__(
-        self, head: RequestHead, client: Client, consumer: str | None, captures: re.Match[bytes] | None
-    ) -> None:
+    __slots__ = ("_client", "_consumer", "_head", "_match")
+
+    def __init__(self, head: RequestHead, client: Client, consumer: Consumer | None, match: Match | None) -> None:
         self._head = head
         self._client = client
-        self._captures = captures
-        self.consumer = consumer
+        self._consumer = consumer
+        self._match = match
+
+    @property
+    def consumer(self) -> str | None:
+        """The id of who has been admitted."""
+        return None if self._consumer is None else self._consumer.id
 
     @property
     def address(self) -> str:
@@ -28,7 +31,7 @@ class Asker:
 
     def capture(self, name: str) -> bytes | None:
         """What the named group of the route's path matched; None where it has no such group."""
-        captures = self._captures
+        captures = None if self._match is None else self._match.captures
         if captures is None or name not in captures.re.groupindex:
             return None
         return captures.group(name)
@@ -36,5 +39,4 @@ class Asker:
 
 def bind(keys: HashKeys, head: RequestHead, client: Client, consumer: Consumer | None, match: Match | None) -> Bond:
     """What binds this request; it does for all its attempts."""
-    captures = None if match is None else match.captures
-    return keys.bind(head, Asker(head, client, None if consumer is None else consumer.id, captures))
+    return keys.bind(head, Asker(head, client, consumer, match))

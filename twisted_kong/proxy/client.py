@@ -105,9 +105,9 @@ class UpstreamConnection(Wire):
             self.post(data)
         else:
             self.send(data)
-        if self.congested:
-            self.clogged()
-        else:
+            if self.congested:
+                self.clogged()
+        if not self.congested:
             self._await_answer()
 
     def clogged(self) -> None:

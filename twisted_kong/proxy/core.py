@@ -7,8 +7,17 @@ from email.utils import formatdate
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from twisted_kong.errors import BodyTooLarge, Http2Required, HttpsRequired, Nobody, NoRoute, ProxyError, Unauthorized
-from twisted_kong.model.entities import Consumer, Plugin
+from twisted_kong.errors import (
+    BodyTooLarge,
+    Http2Required,
+    HttpsRequired,
+    Nobody,
+    NoRoute,
+    NoService,
+    ProxyError,
+    Unauthorized,
+)
+from twisted_kong.model.entities import Consumer
 from twisted_kong.proxy import answers, grpc, keyauth
 from twisted_kong.proxy.admission import Admission
 from twisted_kong.proxy.forwarding import Client, ResponseTokens, Trust, came_by_https
@@ -30,7 +39,6 @@ from twisted_kong.telemetry.traffic import Traffic
 from twisted_kong.tls import client_defaults
 
 if TYPE_CHECKING:
-    from twisted_kong.routing.candidates import CompiledRoute
     from twisted_kong.routing.router import Match
 
 
@@ -152,10 +160,6 @@ class ProxyCore:
                 raise NoRoute
         return match
 
-    def admit(self, plugin: Plugin, head: RequestHead) -> Consumer | None:
-        """Who asks, as `keyauth.admit` finds out under the configuration of ``plugin``."""
-        return keyauth.admit(plugin.config, head, self.gateway.snapshot, self.seconds())
-
     def date_line(self, now: float) -> bytes:
         """The field Date of an answer made ``now``; the same for everybody within a second."""
         second = int(now)
@@ -163,17 +167,26 @@ class ProxyCore:
             self._date = second, b"Date: %b\r\n" % formatdate(second, usegmt=True).encode()
         return self._date[1]
 
-    def check_protocol(self, route: CompiledRoute, head: RequestHead, client: Client) -> None:
-        """Whether a request came by a protocol that its route is for.
+    def comply(self, head: RequestHead, client: Client, match: Match) -> Consumer | None:
+        """Check a request against what a ``match`` demands; who asks, where that was found out.
 
         :raise HttpsRequired: it did not come encrypted, and has to.
-        :raise ProxyError: it is not gRPC as it has to be: see `grpc.check`.
+        :raise NoService: there is nobody to send it to.
+        :raise ProxyError: it is not gRPC as it has to be (`grpc.check`), or may not be let in (`keyauth.admit`).
         """
-        https = came_by_https(head, client, route.api)
-        if route.grpc:
-            grpc.check(head, https=https, https_only=route.https_only)
-        elif route.https_only and not https:
-            raise HttpsRequired(route.route.https_redirect_status_code, by_api=route.api is not None)
+        route, plugin = match.route, match.key_auth
+        if route.https_only or route.grpc:
+            https = came_by_https(head, client, route.api)
+            if route.grpc:
+                grpc.check(head, https=https, https_only=route.https_only)
+            elif not https:
+                raise HttpsRequired(route.route.https_redirect_status_code, by_api=route.api is not None)
+        consumer = None
+        if plugin is not None:
+            consumer = keyauth.admit(plugin.config, head, self.gateway.snapshot, self.seconds())
+        if match.service is None:
+            raise NoService
+        return consumer
 
     def check_body_size(self, size: int) -> None:
         """:raise BodyTooLarge: ``size`` is beyond ``client_max_body_size``."""

@@ -24,7 +24,6 @@ from twisted.python.failure import Failure
 from twisted_kong.errors import (
     BadGateway,
     GatewayTimeout,
-    NoService,
     ProxyError,
     RequestRefused,
 )
@@ -91,9 +90,9 @@ class Exchange(Sending):
     _latency: float  # from the pick to the head of the answer
 
     def __init__(self, core: ProxyCore, downstream: Downstream, head: RequestHead, client: Client) -> None:
-        super().__init__(core, downstream, head, core.new_request_id())
+        Sending.__init__(self, core, downstream, head, core.new_request_id())
         self.client = client
-        seconds = core.seconds  # here and below: calling it as an attribute would be dearer
+        seconds = core.seconds  # here and elsewhere: Python is slower to call an attribute that is no method
         self.started = seconds()
         self.consumer: Consumer | None = None
         self.before = -1.0
@@ -116,28 +115,21 @@ class Exchange(Sending):
         head = self.head
         try:
             self.match = match = core.match(head, self.client)
-            route = match.route
-            if route.https_only or route.grpc:
-                core.check_protocol(route, head, self.client)
-            if match.key_auth is not None:
-                self.consumer = core.admit(match.key_auth, head)
-            service = match.service
-            if service is None:
-                raise NoService
-            if not match.plain:
-                self._speak(service)
+            if match.demanding:
+                self.consumer = core.comply(head, self.client, match)
+                self._speak(match.service)  # type: ignore[arg-type]  # there is one, or it does not comply
             if head.meaning.length is not None:
                 core.check_body_size(head.meaning.length)
         except ProxyError as error:
             self.refuse(error)
             return
-        self._service = service
+        self._service = match.service  # type: ignore[assignment]  # as above
         if head.meaning.websocket and self._call is None and self.downstream.switching:
             self._upgrading = asks_for_websocket(head)
         self._forwarded = forwarded(head, self.client, match.prefix)
         if self._body_ended:
             self._begin()
-        elif route.route.request_buffering and self._call is None:  # a call of gRPC may talk for ever
+        elif match.route.route.request_buffering and self._call is None:  # a call of gRPC may talk for ever
             self._upload = Upload(core.body_memory)
             self.before = core.seconds() - self.started
             self.downstream.expect_body()
@@ -287,7 +279,7 @@ class Exchange(Sending):
             self._complete()
         downstream = self.downstream
         downstream.answer(head.status, head.reason, lines, head.meaning.length, content, ended)
-        if downstream.congested and self._connection is not None:
+        if not ended and downstream.congested and self._connection is not None:
             self._connection.pause()
 
     def went_on(self, content: bytes, ended: bool) -> None:
@@ -311,7 +303,9 @@ class Exchange(Sending):
 
     def _complete(self) -> None:
         self._connection = None
-        self._release(Outcome(None, self._status, self._latency - (self._began - self._picked)))
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            lease.release(Outcome(None, self._status, self._latency - (self._began - self._picked)))
         self._end(self._status)
 
     def drained(self) -> None:

@@ -242,17 +242,3 @@ class Memory(Generic[M]):
             meanings[special] = meaning
             meaning.remembered = True
         return meaning
-
-
-def values_of(head: bytes, name: bytes) -> list[bytes]:
-    """All values of the field ``name`` (lower case) in a head that has been read, in order."""
-    found = []
-    lines = head.lower()
-    sought = b"\n%b:" % name
-    at = lines.find(sought)
-    while at >= 0:
-        at += len(sought)
-        end = head.find(b"\r\n", at)
-        found.append(head[at : end if end >= 0 else len(head)].strip(b" \t"))
-        at = lines.find(sought, at)
-    return found

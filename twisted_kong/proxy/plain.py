@@ -1,4 +1,4 @@
-"""What the proxy does most often, in Python: reading header lines, receiving and sending.
+"""What the proxy does most often, in Python: reading and finding header lines, receiving and sending.
 
 This is what is meant. ``_accelerator.c`` does the same in less time; `twisted_kong.proxy.accelerator` has whichever of
 the two there is. No Twisted, and no decisions: the rules of header lines are in `twisted_kong.proxy.fields`.
@@ -27,6 +27,20 @@ class LineReader:
         first, *lines = head.split(b"\r\n")
         fields = list(map(self._known, lines))
         return first, b"".join(fields), tuple(filterfalse(None, fields))
+
+
+def values_of(head: bytes, name: bytes) -> list[bytes]:
+    """All values of the field ``name`` (lower case) in a head that has been read, in order."""
+    found = []
+    lines = head.lower()
+    sought = b"\n%b:" % name
+    at = lines.find(sought)
+    while at >= 0:
+        at += len(sought)
+        end = head.find(b"\r\n", at)
+        found.append(head[at : end if end >= 0 else len(head)].strip(b" \t"))
+        at = lines.find(sought, at)
+    return found
 
 
 def receive(fd: int, size: int) -> bytes | None:

@@ -92,11 +92,11 @@ class Sending:
         self._body_ended = not head.meaning.has_body
 
     def _speak(self, service: Service) -> None:
-        """Ask peers of ``service`` by another protocol than HTTP/1 in the clear.
+        """Ask peers of ``service`` by its protocol, if that is not HTTP/1 in the clear.
 
         :raise BadGateway: it is not ours: nothing is sent in the clear that was meant to be encrypted.
         """
-        if service.protocol != "grpc":
+        if service.protocol not in ("http", "grpc"):
             self._terms = self.core.outgoing.terms(service)
         if service.protocol in PROTOCOLS:
             self._call = Call(self.core, b"http" if self._terms is None else b"https")

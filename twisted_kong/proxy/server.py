@@ -163,7 +163,6 @@ class ServerConnection(Wire):
         self._head = head
         self._keep = meaning.persistent and self._requests < self._patience.requests and not self._listener.draining
         self._chunking = False
-        self._trailers = b""
         if meaning.has_body:
             self._body = ChunkedBody() if meaning.length is None else SizedBody(meaning.length)
             self._expecting = head.minor == 1 and (meaning.value(b"expect") or b"").lower() == b"100-continue"
@@ -267,8 +266,6 @@ class ServerConnection(Wire):
         )
         if ended:
             self.post(data)
-            if self.congested:
-                self.clogged()
             self._finish()
         else:
             self.send(data)
@@ -307,7 +304,8 @@ class ServerConnection(Wire):
 
     def _framed(self, content: bytes, ended: bool) -> bytes:
         if ended and self._trailers:
-            return (chunk(content) if content else b"") + last_chunk(self._trailers)
+            trailers, self._trailers = self._trailers, b""
+            return (chunk(content) if content else b"") + last_chunk(trailers)
         return (chunk(content) if content else b"") + (LAST_CHUNK if ended else b"")
 
     def _finish(self) -> None:

@@ -14,6 +14,7 @@ one right after the other. Whoever they are for is woken up once, and not by eac
 from __future__ import annotations
 
 from socket import MSG_PEEK
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
@@ -78,6 +79,22 @@ class Wire(Waiter, Protocol):
 
     _left = 0  # of the backlog, when somebody asked last
     transport: Any  # an ITransport that is an IConsumer and an IPushProducer as well; no interface says all three
+
+    def __init_subclass__(cls) -> None:
+        """Give each kind of wire what is called most as functions of its own.
+
+        Python remembers in the code of a function where it has found an attribute, of objects of one class.
+        """
+        super().__init_subclass__()
+        for name in ("arm", "_read_socket", "post", "send", "send_posted"):
+            shared = getattr(cls, name)
+            setattr(
+                cls,
+                name,
+                FunctionType(
+                    shared.__code__.replace(), shared.__globals__, name, shared.__defaults__, shared.__closure__
+                ),
+            )
 
     def __init__(self, deadlines: Deadlines) -> None:
         super().__init__(deadlines)
@@ -148,11 +165,13 @@ class Wire(Waiter, Protocol):
     def post(self, data: bytes) -> None:
         """Send a whole message: at the end of the reactor's turn, where it has one and the message is short.
 
-        Only then it turns out whether the wire is congested: `clogged` is told.
+        If that turns out to congest the wire, now or then, `clogged` is told.
         """
         outbox = self._outbox
         if outbox is None or self.congested or len(data) + len(self._posted) > POSTABLE:
             self.send(data)
+            if self.congested:
+                self.clogged()
         elif self._posted:
             self._posted += data
         else:

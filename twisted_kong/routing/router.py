@@ -35,8 +35,9 @@ class Match:
 
     ``service`` is where it goes, None if nowhere; ``path`` is what the origin is sent, without the query; ``prefix``
     what was stripped off the request's, for ``X-Forwarded-Prefix``; ``captures`` is there when the route's path is a
-    regular expression; ``key_auth`` is the plugin that asks for a key, if one does; ``plain`` says that the service is
-    spoken to over HTTP/1 in the clear. Shared by all requests that are alike.
+    regular expression; ``key_auth`` is the plugin that asks for a key, if one does; ``demanding`` says that there is
+    something to be done before a request may go to the service: a key, TLS, another protocol, or there is no service.
+    Shared by all requests that are alike.
     """
 
     route: CompiledRoute
@@ -45,7 +46,7 @@ class Match:
     prefix: bytes | None
     captures: re.Match[bytes] | None
     key_auth: Plugin | None
-    plain: bool
+    demanding: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +127,10 @@ class Router:
             sent, prefix = join(base, path, matched, strip=route.strip_path, concatenate=route.concatenate)
         else:
             sent, prefix = join_as_api(base, path, matched, strip=route.strip_path)
-        plain = service is not None and service.protocol == "http"
         key_auth = _key_auth(self.snapshot, route.route.id, service)
-        return Match(route, service, sent, prefix, captures, key_auth, plain)
+        plain = service is not None and service.protocol == "http"
+        demanding = not plain or key_auth is not None or route.https_only or route.grpc
+        return Match(route, service, sent, prefix, captures, key_auth, demanding)
 
     def _destination(self, route: Route) -> Destination:
         """Where a route leads. Asked for when a request comes, so that a change of a service concerns no route."""
