@@ -53,6 +53,17 @@ def connection(tmp_path: Path) -> Iterator[Connection]:
     engine.dispose()
 
 
+@pytest.fixture
+def stepped(tmp_path: Path) -> Iterator[Connection]:
+    """The same on one that has taken all steps."""
+    engine = make_engine(tmp_path / "older.db")
+    with engine.begin() as connection:
+        first_tables(connection)
+        migrations.migrate(connection)
+        yield connection
+    engine.dispose()
+
+
 def put(connection: Connection, *entities: Entity) -> Snapshot:
     """Write the entities as if there were nothing else in the world."""
     alone = EMPTY.with_change(Change(puts=entities))
@@ -63,9 +74,9 @@ def put(connection: Connection, *entities: Entity) -> Snapshot:
 # -- migrations ------------------------------------------------------------------------------------------------
 
 
-def test_migrations_make_the_declared_tables(connection: Connection) -> None:
+def test_migrations_make_the_declared_tables(stepped: Connection) -> None:
     """The migrations lead to exactly the tables that the entities declare."""
-    context = MigrationContext.configure(connection, opts={"compare_type": True, "include_object": but_references})
+    context = MigrationContext.configure(stepped, opts={"compare_type": True, "include_object": but_references})
     assert compare_metadata(context, METADATA) == []
 
 
@@ -75,14 +86,33 @@ def but_references(_: object, __: str | None, kind: str, ___: bool, ____: object
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_migrations_make_the_declared_references(connection: Connection, table: str) -> None:
+def test_migrations_make_the_declared_references(connection: Connection, stepped: Connection, table: str) -> None:
     """The references of a migrated table, and what a deletion means to them, are those that are declared."""
-    engine = make_engine(Path(":memory:"))
-    with engine.begin() as fresh:
-        METADATA.create_all(fresh)
-        declared = references(fresh, table)
-    engine.dispose()
-    assert references(connection, table) == declared
+    assert references(stepped, table) == references(connection, table)
+
+
+def test_migrations_make_the_declared_triggers(connection: Connection, stepped: Connection) -> None:
+    """A new database has the triggers, the indexes and the mark of one that has taken all steps, to the letter."""
+    for asked in (
+        "SELECT name, sql FROM sqlite_master WHERE type IN ('trigger', 'index') ORDER BY name",
+        "SELECT sql FROM sqlite_master WHERE name = 'alembic_version'",
+        "SELECT * FROM alembic_version",
+    ):
+        new, migrated = (_rows(one, asked) for one in (connection, stepped))
+        assert new == migrated
+        assert new
+
+
+def _rows(connection: Connection, query: str) -> list[list[str]]:
+    """What it answers, blanks left out."""
+    return [["".join(str(value).split()) for value in row] for row in connection.execute(text(query))]
+
+
+def test_columns_of_a_new_database(connection: Connection, stepped: Connection) -> None:
+    """Its tables have the same columns: names, types, defaults, what may be null, and which are the key."""
+    for table in (*TABLES, "changes"):
+        asked = f"SELECT name, type, \"notnull\", dflt_value, pk FROM pragma_table_info('{table}') ORDER BY name"
+        assert _rows(connection, asked) == _rows(stepped, asked)
 
 
 def references(connection: Connection, table: str) -> set[tuple[str, str, str, str]]:

@@ -2,8 +2,9 @@
 
 A collection's table is read off its entity: a column for every unique field and every reference, so that the database
 itself enforces what `twisted_kong.model.snapshot` promises, and the whole entity as a JSON document, which is what is
-read back. Declaring an entity declares its table; the migration that makes it is written by hand in
-`twisted_kong.store.migrations`, and a test compares the two. No SQL is spoken here; that is `twisted_kong.store.rows`.
+read back. Declaring an entity declares its table. A new database gets these tables as they are; the migration that
+makes them of older ones is written by hand in `twisted_kong.store.migrations`, and tests compare the two. No SQL is
+spoken here but that of triggers; the rest is `twisted_kong.store.rows`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import (
+    DDL,
     JSON,
     CheckConstraint,
     Column,
@@ -23,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    event,
 )
 
 from twisted_kong.model.entities import COLLECTIONS, Entity
@@ -56,6 +59,16 @@ CHANGES = Table(
 is what was put, without its secrets; null for a deletion. ``author`` and ``address`` are those of
 `twisted_kong.model.changes.Author`; null where nobody knows."""
 
+
+# REPLACE removes rows without firing the trigger for deletions, hence the third.
+for _name, _what in {
+    "altered": "UPDATE ON changes",
+    "removed": "DELETE ON changes",
+    "replaced": "INSERT ON changes WHEN EXISTS (SELECT 1 FROM changes WHERE id = NEW.id)",
+}.items():
+    _trigger = f"CREATE TRIGGER changes_are_never_{_name} BEFORE {_what}"
+    _whole = DDL(f"{_trigger} BEGIN SELECT RAISE(ABORT, 'changes is append-only'); END")  # type: ignore[no-untyped-call]
+    event.listen(CHANGES, "after_create", _whole)
 
 UNIQUE_KEY = "unique_key"
 
