@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
+from twisted_kong.proxy.plain import values_of
 from twisted_kong.telemetry.accesslog import BATCH, INTERVAL, AccessLog, Combined, Latencies, Structured, Try, escaped
 
 ID = b"0123456789abcdef" * 2
@@ -35,6 +36,9 @@ class Ended:
     latencies: Latencies = field(default=Latencies(0.001, 0.2, 0.049))
     tries: Sequence[Try] = ()
     names: tuple[str, str, str] = field(default=("", "", ""))
+
+    def field(self, name: bytes) -> bytes:
+        return next(iter(values_of(b"\r\n" + self.fields.removesuffix(b"\r\n"), name)), b"")
 
 
 def test_a_line() -> None:

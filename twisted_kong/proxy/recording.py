@@ -47,9 +47,9 @@ class Record:
         head = self._exchange.head
         return head.method, head.path + head.query, protocol(head)
 
-    @property
-    def fields(self) -> bytes:
-        return self._exchange.head.passing
+    def field(self, name: bytes) -> bytes:
+        values = self._exchange.head.values(name)
+        return values[0] if values else b""
 
     @property
     def request_id(self) -> bytes:
@@ -82,7 +82,6 @@ class Unreadable:
     __slots__ = (
         "address",
         "ended",
-        "fields",
         "latencies",
         "names",
         "request_id",
@@ -99,7 +98,6 @@ class Unreadable:
         method, target, version = (escaped(part) for part in (*first, b"", b"")[:3])
         self.request_line = method, target, version
         self.address = address
-        self.fields = b""
         self.request_id = request_id
         self.trace_id = b""
         self.status = status
@@ -108,6 +106,9 @@ class Unreadable:
         self.latencies = Latencies(0.0, None, None)
         self.tries: Sequence[Try] = ()
         self.names = "", "", ""
+
+    def field(self, name: bytes) -> bytes:
+        return b""
 
 
 _PROTOCOLS = (b"HTTP/1.0", b"HTTP/1.1", b"HTTP/2.0")

@@ -11,7 +11,7 @@ import binascii
 import json
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from time import localtime, strftime
 from typing import Generic, NamedTuple, Protocol, TypeVar
@@ -69,9 +69,8 @@ class Logged(Protocol):
     def request_line(self) -> tuple[bytes, bytes, bytes]:
         """Method, target and protocol, as they came."""
 
-    @property
-    def fields(self) -> bytes:
-        """The header lines of the request, ``Name: value`` and CRLF each."""
+    def field(self, name: bytes) -> bytes:
+        """The value of the request's first field of this name, in lower case; empty without one."""
 
     @property
     def request_id(self) -> bytes:
@@ -115,21 +114,21 @@ def escaped(value: bytes) -> bytes:
     return _UNSAFE.sub(lambda found: b"\\x%02X" % found[0][0], value) or b"-"
 
 
-K = TypeVar("K", bytes, str)
+K = TypeVar("K", bound=Hashable)
 
 
 class Remembered(Generic[K]):
     """What ``make`` made of what came before: clients, peers and routes come again and again."""
 
-    def __init__(self, make: Callable[[K], str]) -> None:
-        self._make: Callable[[K], str] = make
-        self._known: dict[K, str] = {}
+    def __init__(self, make: Callable[[K], bytes]) -> None:
+        self._make: Callable[[K], bytes] = make
+        self._known: dict[K, bytes] = {}
 
-    def __call__(self, key: K) -> str:
+    def __call__(self, key: K) -> bytes:
         known = self._known.get(key)
         if known is None:
             known = self._make(key)
-            if len(key) <= 2048:
+            if len(known) <= 2048:
                 if len(self._known) >= _REMEMBERED:
                     self._known.clear()
                 self._known[key] = known
@@ -143,12 +142,13 @@ class Combined:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, ...], tuple[bytes, bytes, bytes]] = {}
+        self._known: dict[tuple[bytes, bytes, bytes], tuple[bytes, bytes, bytes]] = {}
         self._second = -1
         self._time = b""
 
     def __call__(self, exchange: Logged) -> bytes:
-        said = values_of(exchange.fields, (b"authorization", b"referer", b"user-agent"))
+        field = exchange.field
+        said = field(b"authorization"), field(b"referer"), field(b"user-agent")
         user, referer, agent = self._known.get(said) or self._look_at(said)
         method, target, protocol = exchange.request_line
         second = int(exchange.ended)
@@ -169,7 +169,7 @@ class Combined:
             exchange.request_id,
         )
 
-    def _look_at(self, said: tuple[bytes, ...]) -> tuple[bytes, bytes, bytes]:
+    def _look_at(self, said: tuple[bytes, bytes, bytes]) -> tuple[bytes, bytes, bytes]:
         authorization, referer, agent = said
         known = escaped(_user(authorization)), escaped(referer), escaped(agent)
         if sum(map(len, said)) <= 2048:
@@ -188,57 +188,68 @@ class Structured:
     """
 
     def __init__(self) -> None:
-        self._clients: Remembered[bytes] = Remembered(_told_by_client)
-        self._texts: Remembered[str] = Remembered(lambda text: json.dumps(text or None))
-        self._words: Remembered[bytes] = Remembered(lambda word: json.dumps(word.decode("latin-1")))
+        self._asked: Remembered[tuple[bytes, ...]] = Remembered(
+            lambda said: _members(("method", "protocol", "referer", "user_agent"), [s.decode("latin-1") for s in said])
+        )
+        self._named: Remembered[tuple[str, ...]] = Remembered(
+            lambda names: _members(("service", "route", "upstream"), names)
+        )
+        self._texts: Remembered[str] = Remembered(_json)
 
     def __call__(self, exchange: Logged) -> bytes:
         method, target, protocol = exchange.request_line
-        service, route, upstream = exchange.names
         gateway, waited, receive = exchange.latencies
-        texts, words = self._texts, self._words
+        field = exchange.field
         started = exchange.started
-        proxy = "-1" if waited is None else f"{waited * 1000:.3f}"
-        received = "null" if receive is None else f"{receive * 1000:.3f}"
-        uri = quote(target, safe=_URI) if _UNSAFE_IN_URIS.search(target) else target.decode()
-        trace = f'"{exchange.trace_id.decode()}"' if exchange.trace_id else "null"
-        return (
-            f'{{"started_at":{started * 1000:.0f},"client_ip":{texts(exchange.address or "unix:")},'
-            f'"request":{{"id":"{exchange.request_id.decode()}","method":{words(method)},"uri":"{uri}",'
-            f'"protocol":{words(protocol)},{self._clients(exchange.fields)}}},'
-            f'"response":{{"status":{exchange.status},"size":{exchange.sent}}},'
-            f'"latencies":{{"request":{(exchange.ended - started) * 1000:.3f},"kong":{gateway * 1000:.3f},'
-            f'"proxy":{proxy},"receive":{received}}},"source":"{"kong" if waited is None else "upstream"}",'
-            f'"trace_id":{trace},"service":{texts(service)},"route":{texts(route)},"upstream":{texts(upstream)},'
-            f'"tries":[{",".join([self._attempt(each) for each in exchange.tries])}]}}\n'
-        ).encode()
+        # one format for all that changes: each by itself would take as long as several
+        return _LINE % (
+            started * 1000,
+            self._texts(exchange.address or "unix:"),
+            exchange.request_id,
+            quote(target, safe=_URI).encode() if _UNSAFE_IN_URIS.search(target) else target,
+            self._asked((method, protocol, field(b"referer"), field(b"user-agent"))),
+            exchange.status,
+            exchange.sent,
+            (exchange.ended - started) * 1000,
+            gateway * 1000,
+            b"-1" if waited is None else b"%.3f" % (waited * 1000),
+            b"null" if receive is None else b"%.3f" % (receive * 1000),
+            b"kong" if waited is None else b"upstream",
+            b'"%b"' % exchange.trace_id if exchange.trace_id else b"null",
+            self._named(exchange.names),
+            b",".join([self._attempt(each) for each in exchange.tries]),
+        )
 
-    def _attempt(self, each: Try) -> str:
-        failure = '"failure":null,"phase":null,"error":null'
+    def _attempt(self, each: Try) -> bytes:
+        failure = _ANSWERED
         if each.failure is not None:
-            failure = json.dumps({"failure": each.failure, "phase": each.phase, "error": each.error})[1:-1]
-        peer = self._texts(each.peer)
-        return f'{{"peer":{peer},"began":{each.began * 1000:.3f},"took":{each.took * 1000:.3f},{failure}}}'
+            failure = _json({"failure": each.failure, "phase": each.phase, "error": each.error})[1:-1]
+        return b'{"peer":%b,"began":%.3f,"took":%.3f,%b}' % (
+            self._texts(each.peer),
+            each.began * 1000,
+            each.took * 1000,
+            failure,
+        )
 
 
-def _told_by_client(fields: bytes) -> str:
-    referer, agent = (value.decode("latin-1") or None for value in values_of(fields, (b"referer", b"user-agent")))
-    return json.dumps({"referer": referer, "user_agent": agent})[1:-1]
+_LINE = (
+    b'{"started_at":%.0f,"client_ip":%b,"request":{"id":"%b","uri":"%b",%b},"response":{"status":%d,"size":%d},'
+    b'"latencies":{"request":%.3f,"kong":%.3f,"proxy":%b,"receive":%b},"source":"%b","trace_id":%b,%b,"tries":[%b]}\n'
+)
+_ANSWERED = b'"failure":null,"phase":null,"error":null'
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value).encode()
+
+
+def _members(names: Sequence[str], texts: Sequence[str]) -> bytes:
+    """What is between the braces of a document with these names and texts; no text is null."""
+    return _json({name: text or None for name, text in zip(names, texts, strict=True)})[1:-1]
 
 
 _URI = "/?&=:;,@!$'()*+%[]~"
 _UNSAFE_IN_URIS = re.compile(rb"[^A-Za-z0-9_.\-%b]" % re.escape(_URI.encode()))
-
-
-def values_of(fields: bytes, names: Sequence[bytes]) -> tuple[bytes, ...]:
-    """The values of the first fields of these ``names`` (lower case) in a block of header lines; empty without one."""
-    lines = b"\n" + fields.lower()
-    found = []
-    for name in names:
-        at = lines.find(b"\n%b: " % name)  # which is where in ``fields``, one byte shorter, the name begins
-        begin = at + len(name) + 2
-        found.append(b"" if at < 0 else fields[begin : fields.find(b"\r\n", begin)])
-    return tuple(found)
 
 
 def _user(authorization: bytes) -> bytes:
