@@ -29,7 +29,7 @@ MOST_EVENTS = 64
 """Events of a turn: what is posted waits for the last of them. Whoever comes next has the next turn first."""
 
 
-class IPosted(Protocol):
+class Posting(Protocol):
     """Who has something to send at the end of the turn."""
 
     def send_posted(self) -> None:
@@ -40,7 +40,7 @@ class GatewayReactor(EPollReactor):
     """An epoll reactor that goes the short way to who can read."""
 
     def __init__(self) -> None:
-        self.outbox: list[IPosted] = []
+        self.outbox: list[Posting] = []
         """Those who are told at the end of the turn, in this order, that they are to send what they have posted."""
         super().__init__()
 
@@ -74,12 +74,14 @@ class GatewayReactor(EPollReactor):
     def _empty_outbox(self) -> None:
         """Let all who have posted something send it."""
         outbox = self.outbox
-        for each in outbox:  # grows, where somebody who has sent something posts more
-            try:
-                each.send_posted()
-            except BaseException:
-                log.failure("{each} failed to send", each=each)
-        outbox.clear()
+        while outbox:
+            posting = outbox[:]
+            outbox.clear()
+            for each in posting:
+                try:
+                    each.send_posted()
+                except BaseException:  # nobody else is to wait for what one cannot send
+                    log.failure("{each} failed to send", each=each)
 
     doIteration = doPoll
 

@@ -51,7 +51,7 @@ class Waiter:
 
     def arm(self, seconds: float) -> None:
         """Call `timed_out` after ``seconds`` unless `disarm` or another `arm` comes first."""
-        now = self._now  # Python is slower to call an attribute that is no method
+        now = self._now  # a call of an attribute that is no method is looked up the long way
         self.due = due = now() + seconds
         if due < self.looked_at:
             self._deadlines.watch(self)

@@ -331,7 +331,7 @@ def test_ten_thousand_heavy_picks() -> None:
     """Where the weights of ten thousand peers have nothing in common a pick is a few heap operations still."""
     random = Random(1)
     many = spread(some_peers(*(random.randint(1, 65535) for _ in range(10_000))))
-    assert calls(lambda: picks(many, 30_000)) <= 8 * 30_000
+    assert calls(lambda: picks(many, 30_000)) <= 9 * 30_000
 
 
 def test_ten_thousand_peers_change() -> None:

@@ -10,6 +10,7 @@ from asking import Head, Proxy, make
 
 from twisted_kong.model.entities import Api, Consumer, Entity, KeyauthCredential, Plugin, Route, Service
 from twisted_kong.proxy.keyauth import NO_KEY, SEVERAL_KEYS, WRONG_KEY
+from twisted_kong.telemetry.accesslog import Logged
 
 BOB = make(Consumer, username="bob", custom_id="b-1")
 EVE = make(Consumer, custom_id="e-1")
@@ -211,6 +212,21 @@ def test_hidden(target: str, lines: list[str], sent: str) -> None:
     """A key to be hidden is taken out of header and query; all else reaches the origin as it came."""
     asked = passes(guarded(hide_credentials=True), target, *lines, "X-Kept: 1")
     assert (asked.first, asked["apikey"], asked["x-kept"]) == (f"GET {sent} HTTP/1.1", [], ["1"])
+
+
+@pytest.mark.parametrize(("hide", "told"), [(True, b""), (False, b"secret")])
+def test_hidden_from_the_log(hide: bool, told: bytes) -> None:
+    """A header that a key to be hidden was found in is none that the access log tells."""
+    proxy = guarded(hide_credentials=hide, key_names=["referer"])
+    logged: list[bytes] = []
+
+    class Log:
+        def record(self, exchange: Logged) -> None:
+            logged.append(exchange.field(b"referer"))
+
+    proxy.listener.core.recorder.access_log = Log()  # type: ignore[assignment]  # all that is asked of one
+    passes(proxy, "/", "Referer: secret")
+    assert logged == [told]
 
 
 def test_not_hidden() -> None:

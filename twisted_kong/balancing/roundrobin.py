@@ -119,7 +119,8 @@ _Entry = tuple[int, int, int, _Turns]
 
 @implementer(IIncrementalAlgorithm)
 class RoundRobin:
-    """The picks of one upstream. A pick and a change of one peer cost O(log peers)."""
+    """The picks of one upstream. A pick and a change of one peer cost O(log peers), counted over a few of them: the
+    first that comes when a cycle has been repeated may cost as much as that cycle."""
 
     def __init__(self) -> None:
         self._turns: dict[IPeer, _Turns] = {}

@@ -10,12 +10,8 @@ if TYPE_CHECKING:
     from twisted_kong.interfaces import IPeer
 
 
-@dataclass(slots=True)
-class Pick:
-    """What an algorithm needs to know of a request: its hash key, if any, and the peers already tried for it.
-
-    Nobody changes one; Python would take three times as long to make one that cannot be changed.
-    """
+class Pick(NamedTuple):
+    """What an algorithm needs to know of a request: its hash key, if any, and the peers already tried for it."""
 
     key: bytes | None = None
     tried: Collection[IPeer] = ()

@@ -101,12 +101,14 @@ class UpstreamConnection(Wire):
     def upload(self, data: bytes, ended: bool) -> None:
         """Send a piece of the request; ``ended`` says that it is the last."""
         self._uploading = not ended
-        if ended:
-            self.post(data)
-        else:
-            self.send(data)
-            if self.congested:
-                self.clogged()
+        self.send(data)
+        if not self.congested:
+            self._await_answer()
+
+    def ask(self, data: bytes) -> None:
+        """Send a whole request that may be sent again: it need not leave at once, and the peer may be gone by then."""
+        self._uploading = False
+        self.post(data)
         if not self.congested:
             self._await_answer()
 
@@ -163,7 +165,9 @@ class UpstreamConnection(Wire):
             attempt.connected(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if self._body is not None:
+        if self._posted:
+            self._fail("tcp", "an answer before anything was asked")
+        elif self._body is not None:
             self._read_body(data)
         elif self._attempt is not None:
             self._read_head(self._buffer + data if self._buffer else data)

@@ -167,7 +167,7 @@ class ProxyCore:
             self._date = second, b"Date: %b\r\n" % formatdate(second, usegmt=True).encode()
         return self._date[1]
 
-    def comply(self, head: RequestHead, client: Client, match: Match) -> Consumer | None:
+    def check(self, head: RequestHead, client: Client, match: Match) -> Consumer | None:
         """Check a request against what a ``match`` demands; who asks, where that was found out.
 
         :raise HttpsRequired: it did not come encrypted, and has to.

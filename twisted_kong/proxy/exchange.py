@@ -36,7 +36,7 @@ from twisted_kong.proxy.downstream import Downstream
 from twisted_kong.proxy.forwarding import Client, asks_for_websocket, forwarded, server_name
 from twisted_kong.proxy.headers import RequestHead, ResponseHead, has_date
 from twisted_kong.proxy.lookups import Lookups, told
-from twisted_kong.proxy.sending import Connection, Sending, let_go
+from twisted_kong.proxy.sending import NOT_REPEATABLE, Connection, Sending, let_go
 from twisted_kong.proxy.trailers import announced
 from twisted_kong.proxy.tunnel import Tunnel
 from twisted_kong.proxy.upload import Upload
@@ -92,7 +92,7 @@ class Exchange(Sending):
     def __init__(self, core: ProxyCore, downstream: Downstream, head: RequestHead, client: Client) -> None:
         Sending.__init__(self, core, downstream, head, core.new_request_id())
         self.client = client
-        seconds = core.seconds  # here and elsewhere: Python is slower to call an attribute that is no method
+        seconds = core.seconds  # see Waiter.arm
         self.started = seconds()
         self.consumer: Consumer | None = None
         self.before = -1.0
@@ -116,8 +116,8 @@ class Exchange(Sending):
         try:
             self.match = match = core.match(head, self.client)
             if match.demanding:
-                self.consumer = core.comply(head, self.client, match)
-                self._speak(match.service)  # type: ignore[arg-type]  # there is one, or it does not comply
+                self.consumer = core.check(head, self.client, match)
+                self._speak(match.service)  # type: ignore[arg-type]  # there is one, or it does not pass the check
             if head.meaning.length is not None:
                 core.check_body_size(head.meaning.length)
         except ProxyError as error:
@@ -249,7 +249,10 @@ class Exchange(Sending):
             self._content_sent = 0
             self._send_upload(connection, self._upload, self._request_head())
         elif not self.head.meaning.has_body:
-            connection.upload(self._request_head(), True)
+            if self.head.method in NOT_REPEATABLE:
+                connection.upload(self._request_head(), True)
+            else:
+                connection.ask(self._request_head())
         else:
             held, self._held = self._held, b""
             self._send_content(connection, held, self._request_head())

@@ -155,7 +155,7 @@ class RequestParser:
             first, *lines = head.split(b"\r\n")
             self.check_size(first, lines, len(head))
         memory = self._memory
-        read = memory.read  # here and elsewhere: Python is slower to call an attribute that is no method
+        read = memory.read  # see Waiter.arm
         first, passing, special = read(head)
         line = self._first_lines.get(first) or self._read_first_line(first)
         meaning = memory.understand(special, line[3])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from twisted.logger import Logger
 
 from twisted_kong.model.entities import Service
+from twisted_kong.proxy.accelerator import values_of
 from twisted_kong.proxy.headers import RequestHead
 from twisted_kong.telemetry.accesslog import AccessLog, Latencies, Logged, Try, escaped
 from twisted_kong.telemetry.traffic import BATCH, RouteTraffic, Traffic
@@ -48,7 +49,8 @@ class Record:
         return head.method, head.path + head.query, protocol(head)
 
     def field(self, name: bytes) -> bytes:
-        values = self._exchange.head.values(name)
+        # of what is passed on: a key that the plugin hides is not in it
+        values = values_of(b"\n" + self._exchange.head.passing, name)
         return values[0] if values else b""
 
     @property

@@ -269,15 +269,11 @@ class ServerConnection(Wire):
             self._finish()
         else:
             self.send(data)
-            if self.congested:
-                self.clogged()
 
     def answer_more(self, content: bytes, ended: bool) -> None:
         data = self._framed(content, ended) if self._chunking else content
         if data:
             self.send(data)
-        if self.congested:
-            self.clogged()
         if ended:
             self._finish()
 

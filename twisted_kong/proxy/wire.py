@@ -28,7 +28,7 @@ from twisted_kong.proxy.accelerator import receive, send
 from twisted_kong.tasks import Deadlines, Waiter
 
 if TYPE_CHECKING:
-    from twisted_kong.reactor import IPosted
+    from twisted_kong.reactor import Posting
 
 READ_SIZE = 131072
 """Bytes read from a socket at once."""
@@ -64,6 +64,7 @@ class _Flow:
     def pauseProducing(self) -> None:
         self._wire.congested = True
         self._wire._left = self._wire.backlog
+        self._wire.clogged()
 
     def resumeProducing(self) -> None:
         if self._wire.congested:
@@ -86,22 +87,19 @@ class Wire(Waiter, Protocol):
         Python remembers in the code of a function where it has found an attribute, of objects of one class.
         """
         super().__init_subclass__()
-        for name in ("arm", "_read_socket", "post", "send", "send_posted"):
+        for name in {"arm", "_read_socket", "post", "send", "send_posted"} - vars(cls).keys():
             shared = getattr(cls, name)
-            setattr(
-                cls,
-                name,
-                FunctionType(
-                    shared.__code__.replace(), shared.__globals__, name, shared.__defaults__, shared.__closure__
-                ),
-            )
+            code, closure = shared.__code__.replace(), shared.__closure__
+            own = FunctionType(code, shared.__globals__, name, shared.__defaults__, closure)
+            own.__kwdefaults__ = shared.__kwdefaults__
+            setattr(cls, name, own)
 
     def __init__(self, deadlines: Deadlines) -> None:
         super().__init__(deadlines)
         self.congested = False
         self._paused = False
         self._socket = -1  # its number, where it can be written to at once
-        self._outbox: list[IPosted] | None = None  # the reactor's, where it has one and the socket can be written to
+        self._outbox: list[Posting] | None = None  # the reactor's, where it has one and the socket can be written to
         self._posted = b""  # what leaves at the end of the turn
 
     def connectionMade(self) -> None:
@@ -161,17 +159,16 @@ class Wire(Waiter, Protocol):
             self._left = len(data) - sent
             self.transport.write(data[sent:] if sent else data)
             self.transport.registerProducer(_Drain(self), False)
+            self.clogged()
 
     def post(self, data: bytes) -> None:
-        """Send a whole message: at the end of the reactor's turn, where it has one and the message is short.
+        """Send a whole message: at the end of the reactor's turn, where it has an outbox and the message is short.
 
-        If that turns out to congest the wire, now or then, `clogged` is told.
+        Only then it is known whether that makes the wire congested; `clogged` tells.
         """
         outbox = self._outbox
         if outbox is None or self.congested or len(data) + len(self._posted) > POSTABLE:
             self.send(data)
-            if self.congested:
-                self.clogged()
         elif self._posted:
             self._posted += data
         else:
@@ -182,11 +179,9 @@ class Wire(Waiter, Protocol):
         """The turn is over, or something else is to be sent: send what was posted, if anything was."""
         if self._posted:
             self.send(b"")
-            if self.congested:
-                self.clogged()
 
     def clogged(self) -> None:
-        """What was posted has made the wire congested."""
+        """The wire is congested from now on. Called from within `send`, and not to send anything."""
 
     def _empty(self) -> None:
         self.transport.unregisterProducer()
@@ -226,6 +221,7 @@ class Wire(Waiter, Protocol):
         if data:
             self.dataReceived(data)
         elif data is not None:
+            self.send_posted()  # the other end may have said all it has to say, and listen
             return CONNECTION_DONE
         return None
 

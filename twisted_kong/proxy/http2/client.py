@@ -214,6 +214,10 @@ class UpstreamStream(Stream):
         """What the last `upload` ends with."""
         self._upload_trailers = lines
 
+    def ask(self, data: bytes) -> None:
+        """Send a whole request."""
+        self.upload(data, True)
+
     def upload(self, data: bytes, ended: bool) -> None:
         """Send a piece of the request; ``ended`` says that it is the last."""
         if self._over:
