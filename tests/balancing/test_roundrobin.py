@@ -342,6 +342,17 @@ def test_ten_thousand_peers_change() -> None:
     assert calls(lambda: algorithm.update(peers)) <= 2 * len(peers)
 
 
+def test_memory_after_changes() -> None:
+    """However often peers change, there are never more than two entries for each of them in either heap."""
+    peers = some_peers(*[1] * 10)
+    algorithm = spread(peers)
+    for weight in range(2, 100):
+        for peer in peers:
+            peer.weight = weight
+        algorithm.update(peers)
+        assert len(algorithm._waiting) + len(algorithm._opened) <= 4 * len(peers)
+
+
 def test_thousands_leave_between_two_picks() -> None:
     """However many leave one by one before the next pick, that is one of those that are left."""
     peers = some_peers(*[1] * 10_000)

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
+from weakref import ref
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,7 @@ from twisted_kong.balancing.roundrobin import RoundRobin, RoundRobinFactory
 from twisted_kong.interfaces import IAlgorithm, IAlgorithmFactory, IPeer
 from twisted_kong.model.changes import Change
 from twisted_kong.model.entities import Entity, Reference, Service, Upstream
+from twisted_kong.model.schema import Schema
 from twisted_kong.model.snapshot import EMPTY
 from twisted_kong.model.traffic import Outcome
 from twisted_kong.runtime.balancer import Balancer, Lease
@@ -272,6 +275,19 @@ class UpstreamTests(SynchronousTestCase):
         world.put(edited(one, name="four"), new, target)
         self.assertEqual((list(world.peers("four")), list(world.peers("two"))), (["10.0.0.1:80"], ["10.0.0.1:80"]))
         self.assertNotEqual(world.peers("four"), world.peers("two"))
+
+    def test_gone(self) -> None:
+        """A deleted upstream is gone without a garbage collection, which does not see what was there at the start."""
+        named, targets = an_upstream("orders", "10.0.0.1:80")
+        checks = {"passive": {"unhealthy": {"tcp_failures": 2}}}
+        upstream = Schema().build(Upstream, {"id": named.id, "name": "orders", "healthchecks": checks}, now=1.0)
+        world = Configured(upstream, *targets)
+        world.lease("orders").release(OK)
+        gone = ref(world.balancer("orders"))
+        gc.disable()
+        self.addCleanup(gc.enable)
+        world.delete(*targets, upstream)
+        self.assertIsNone(gone())
 
 
 class DirectTests(SynchronousTestCase):

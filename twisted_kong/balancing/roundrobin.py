@@ -177,7 +177,7 @@ class RoundRobin:
             self._length = self._weights.total // unit
             self._span = SECOND // unit
         for heap in (self._opened, self._waiting):
-            if len(heap) > 2 * len(self._turns) + 64:
+            if len(heap) > 2 * len(self._turns):
                 heap[:] = [entry for entry in heap if entry[3].entry is entry]
                 heapify(heap)
 

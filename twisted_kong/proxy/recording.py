@@ -176,9 +176,9 @@ class Recorder:
                 log.failure("writing the access log failed")
 
     def _look_up(self, route: CompiledRoute, service: Service | None) -> RouteTraffic:
-        if len(self._known) >= KNOWN_ROUTES:
-            self._known.clear()
         counted = self.traffic.of(*_names(route, service))
+        if len(self._known) >= min(KNOWN_ROUTES, 2 * len(self.traffic.routes())):
+            self._known.clear()  # most are of configurations that have been replaced
         self._known[route] = service, counted
         return counted
 

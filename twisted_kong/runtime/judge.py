@@ -153,12 +153,15 @@ class Judge:
         self._settle_whole()
 
     def close(self) -> None:
-        """The upstream is configured no more: nobody is probed any longer."""
+        """The upstream is configured no more: nobody is probed any longer, or tried, and nothing calls back."""
         self._trials.settings = None
         self._trials.keep({})
+        self._trials = Trials(self._clock, _ignore)
         self._slow_start.keep(())
+        self._slow_start = SlowStart(self._clock, _ignore)
         if self._probes is not None:
             self._probes.close()
+            self._probes = None
 
     def say(self, peers: Iterable[Peer], healthy: bool) -> None:
         """A person says how these peers are."""
@@ -329,6 +332,10 @@ class Judge:
             peer=_told(peer),
             error=f": {found.outcome.error}" if found.outcome.error else "",
         )
+
+
+def _ignore(peer: Peer) -> None:
+    """Nobody is left to be told of ``peer``."""
 
 
 def _by_traffic(peer: Peer) -> bool:

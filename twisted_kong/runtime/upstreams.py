@@ -170,10 +170,16 @@ class LiveUpstream:
         return True
 
     def close(self) -> None:
-        """It is configured no more: forget its names. Whoever waits is told that there is nobody."""
+        """It is configured no more: forget its names. Whoever waits is told that there is nobody.
+
+        Nothing refers to itself in a circle afterwards: what was there at the start is no concern of the cyclic
+        garbage collector any more, and would stay for good.
+        """
         self.set_targets(())
         self.listens = None
         self._judge.close()
+        self.balancer.observe = None
+        self.balancer.why = _no_targets
 
     def set_health(self, target: Target, healthy: bool, address: tuple[str, int] | None) -> None:
         """Somebody says that a target is ``healthy`` or not: one address of it, or all where None.
@@ -322,6 +328,11 @@ class LiveUpstream:
     def _moment_over(self) -> None:
         self._moment = None
         self._settle()
+
+
+def _no_targets() -> str:
+    """Why an upstream lends nobody that is there no more."""
+    return "no-targets"
 
 
 def _encoded(host: str | None) -> bytes | None:
