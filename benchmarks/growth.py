@@ -27,7 +27,7 @@ from benchmarks.table import Verdict, aligned
 
 CONNECTIONS = (1_000, 5_000, 10_000)
 SPARE = 200  # descriptors that a process has besides those of its idle connections
-WARM_UP, RELOADS = 10, 100
+WARM_UP, RELOADS = 20, 100
 GROWTH = 2.0  # percent that the resident memory may grow by in so many reloads
 CLIENTS, PAUSE = 4, 0.02  # seconds of each client between an answer and its next request
 
