@@ -10,6 +10,7 @@ import resource
 import sys
 import tempfile
 import time
+from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -166,6 +167,7 @@ def visitors(port: int) -> Iterator[Sequence[str]]:
 def main() -> int:
     """Measure and print; 0 when all is well, 1 when memory grew by more than it may, or connections or requests were
     lost, 2 when something could not be measured."""
+    ArgumentParser(prog="python -m benchmarks.growth", description=(__doc__ or "").splitlines()[0]).parse_args()
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     print(", ".join(f"{name} {value}" for name, value in machine.description().items()))

@@ -9,6 +9,7 @@ and the end of its attempt. Every peer is one of the gateway's own, every change
 from __future__ import annotations
 
 import tracemalloc
+from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
@@ -128,6 +129,7 @@ def memory_table() -> str:
 
 
 def main() -> None:
+    ArgumentParser(prog="python -m benchmarks.picks", description=(__doc__ or "").splitlines()[0]).parse_args()
     print("## Picks\n")
     print(pick_table())
     print("\n## Memory\n")
