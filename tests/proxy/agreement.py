@@ -61,7 +61,7 @@ def _is_known(method: bytes) -> bool:
 
 OURS = re.compile(
     rb"connection|content-length|transfer-encoding|host|via|x-real-ip|x-forwarded-(for|proto|host|port|path|prefix)"
-    rb"|x-kong-request-id|te|keep-alive|proxy|proxy-connection|upgrade|expect|http2-settings"
+    rb"|x-kong-request-id|te|trailer|keep-alive|proxy|proxy-connection|upgrade|expect|http2-settings"
 )
 
 
