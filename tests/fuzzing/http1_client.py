@@ -68,11 +68,7 @@ class Run:
             if line.lost is None:
                 line.close()
                 lab.turns()
-        lab.assert_idle()
-        lab.lines.clear()
-        lab.dials.clear()
-        lab.algorithm.outcomes.clear()
-        lab.algorithm.errors.clear()
+        lab.forget()
 
     def _read(self, client: Line, way: Way) -> bool:
         messages = normal_form.answers(client.received, [way.method])

@@ -76,11 +76,7 @@ class Origins:
         lab.turns()
         self.check()
         self.leave()
-        lab.assert_idle()
-        lab.lines.clear()
-        lab.dials.clear()
-        lab.algorithm.outcomes.clear()
-        lab.algorithm.errors.clear()
+        lab.forget()
 
 
 class Run:

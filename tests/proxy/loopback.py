@@ -438,6 +438,14 @@ class Lab:
         assert [line.late for line in (*self.lines, *self.origins()) if line.late] == []
         assert [dial.address for dial in self.dials if dial.waiting] == []
 
+    def forget(self) -> None:
+        """Nothing is under way (`assert_idle`): let go of all that there was."""
+        self.assert_idle()
+        self.lines.clear()
+        self.dials.clear()
+        self.algorithm.outcomes.clear()
+        self.algorithm.errors.clear()
+
 
 def entities(
     targets: Sequence[str],

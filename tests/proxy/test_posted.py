@@ -6,41 +6,31 @@
 from __future__ import annotations
 
 import contextlib
-import select
 import socket
-from collections.abc import Callable
 from random import Random
 from typing import Any
 
-import pytest
 from loopback import OK, Questions, entities, post
-from twisted.trial.unittest import SynchronousTestCase
-
-if not hasattr(select, "epoll"):
-    pytest.skip("this system has no epoll", allow_module_level=True)
+from turns import TurnedByHand
 
 from twisted_kong.balancing.roundrobin import RoundRobinFactory
 from twisted_kong.model.changes import Change
 from twisted_kong.model.snapshot import EMPTY
 from twisted_kong.proxy.core import ProxyCore
 from twisted_kong.proxy.listeners import ProxyListener
-from twisted_kong.reactor import GatewayReactor
 from twisted_kong.runtime.gateway import Gateway
 from twisted_kong.runtime.names import Names
 from twisted_kong.settings import load
 
-TURNS = 2000
 GET = b"GET / HTTP/1.1\r\nHost: a.test\r\n\r\n"
 HEAD_END = b"\r\n\r\n"
 
 
-class PostedTests(SynchronousTestCase):
-    """The proxy on a reactor whose turns are the test's; clients and the origin are plain sockets."""
+class PostedTests(TurnedByHand):
+    """The proxy; clients and the origin are plain sockets."""
 
     def setUp(self) -> None:
-        self.reactor: Any = GatewayReactor()
-        self.addCleanup(self.reactor._poller.close)
-        self.addCleanup(self.reactor.disconnectAll)
+        super().setUp()
         self.origin = socket.create_server(("127.0.0.1", 0))
         self.addCleanup(self.origin.close)
         self.origin.setblocking(False)
@@ -53,24 +43,13 @@ class PostedTests(SynchronousTestCase):
         self.listener = ProxyListener(self.core, settings)
         self.port = self.reactor.listenTCP(0, self.listener, interface="127.0.0.1")
 
-    def turn(self) -> None:
-        self.reactor.runUntilCurrent()
-        self.reactor.doIteration(0.01)
-
-    def until(self, done: Callable[[], object]) -> None:
-        for _ in range(TURNS):
-            if done():
-                return
-            self.turn()
-        self.fail("it never happened")
-
     def client(self) -> socket.socket:
         """A client whose connection has been accepted."""
         before = len(self.listener.connections)
         client = socket.create_connection(("127.0.0.1", self.port.getHost().port))
         self.addCleanup(client.close)
         client.setblocking(False)
-        self.until(lambda: len(self.listener.connections) > before)
+        self.turn_until(lambda: len(self.listener.connections) > before)
         return client
 
     def accepted(self) -> socket.socket:
@@ -82,22 +61,14 @@ class PostedTests(SynchronousTestCase):
                 found.append(self.origin.accept()[0])
             return bool(found)
 
-        self.until(there)
+        self.turn_until(there)
         self.addCleanup(found[0].close)
         found[0].setblocking(False)
         return found[0]
 
     def heard(self, end: socket.socket, last: bytes = HEAD_END) -> bytes:
         """What this end hears, up to ``last``."""
-        found = bytearray()
-
-        def there() -> bool:
-            with contextlib.suppress(BlockingIOError):
-                found.extend(end.recv(65536))
-            return bytes(found).endswith(last)
-
-        self.until(there)
-        return bytes(found)
+        return self.received(end, lambda found: found.endswith(last))
 
     def kept(self) -> tuple[socket.socket, socket.socket]:
         """A client and the origin's end of a connection, after one request over both."""
@@ -124,7 +95,7 @@ class PostedTests(SynchronousTestCase):
         client.sendall(post(b"x"))
         other.sendall(GET)
         self.patch(self.core, "match", match)
-        self.until(lambda: seen)
+        self.turn_until(lambda: seen)
         self.assertTrue(seen[0].startswith(b"POST / HTTP/1.1\r\n"), seen)
 
     def test_last_words(self) -> None:
@@ -147,7 +118,7 @@ class PostedTests(SynchronousTestCase):
         self.heard(fresh)
         fresh.sendall(OK)
         self.assertTrue(self.heard(client, b"ok").startswith(b"HTTP/1.1 200 OK\r\n"))
-        self.until(lambda: self.core.pool.connections == 1)
+        self.turn_until(lambda: self.core.pool.connections == 1)
 
     def test_a_dead_connection(self) -> None:
         """A request that was posted to a connection that ends in the same turn is sent over another one."""

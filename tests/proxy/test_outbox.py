@@ -5,25 +5,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import select
 import socket
 from collections.abc import Callable
-from typing import Any
 
-import pytest
+from turns import TurnedByHand
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
-
-if not hasattr(select, "epoll"):
-    pytest.skip("this system has no epoll", allow_module_level=True)
 
 from twisted_kong.proxy.wire import POSTABLE, Wire
-from twisted_kong.reactor import MOST_EVENTS, GatewayReactor
+from twisted_kong.reactor import MOST_EVENTS
 from twisted_kong.tasks import Deadlines
-
-TURNS = 2000
 
 
 class Talker(Wire):
@@ -50,13 +42,11 @@ class Talker(Wire):
         self.lost = reason
 
 
-class OutboxTests(SynchronousTestCase):
-    """A reactor whose turns are the test's, wires that it serves, and clients outside of it."""
+class OutboxTests(TurnedByHand):
+    """Wires that the reactor serves, and clients outside of it."""
 
     def setUp(self) -> None:
-        self.reactor: Any = GatewayReactor()
-        self.addCleanup(self.reactor._poller.close)
-        self.addCleanup(self.reactor.disconnectAll)
+        super().setUp()
         self.heard: Callable[[Talker, bytes], None] = lambda wire, data: wire.post(data)
         self.wires: list[Talker] = []
         deadlines = Deadlines(self.reactor)
@@ -80,28 +70,9 @@ class OutboxTests(SynchronousTestCase):
         client.setblocking(False)
         return client, self.wires[number]
 
-    def turn(self) -> None:
-        self.reactor.runUntilCurrent()
-        self.reactor.doIteration(0.01)
-
-    def turn_until(self, done: Callable[[], bool]) -> None:
-        for _ in range(TURNS):
-            if done():
-                return
-            self.turn()
-        self.fail("it never happened")
-
-    def received(self, client: socket.socket, size: int) -> bytes:
+    def get(self, client: socket.socket, size: int) -> bytes:
         """So much of what the client gets."""
-        found = bytearray()
-
-        def there() -> bool:
-            with contextlib.suppress(BlockingIOError):
-                found.extend(client.recv(1 << 20))
-            return len(found) >= size
-
-        self.turn_until(there)
-        return bytes(found)
+        return self.received(client, lambda found: len(found) >= size)
 
     def test_all_at_once(self) -> None:
         """Nobody gets anything before everybody has been heard who had something to say in this turn."""
@@ -135,7 +106,7 @@ class OutboxTests(SynchronousTestCase):
         self.heard = talk
         client, _ = self.client()
         client.sendall(b"go")
-        self.assertEqual(self.received(client, 4), b"abcd")
+        self.assertEqual(self.get(client, 4), b"abcd")
 
     def test_much_is_not_posted(self) -> None:
         """What is long, or becomes long together, leaves at once."""
@@ -149,7 +120,7 @@ class OutboxTests(SynchronousTestCase):
         self.heard = talk
         client, _ = self.client()
         client.sendall(b"go")
-        self.assertEqual(len(self.received(client, 2 * POSTABLE + 2)), 2 * POSTABLE + 2)
+        self.assertEqual(len(self.get(client, 2 * POSTABLE + 2)), 2 * POSTABLE + 2)
         self.assertEqual(unsent, [False, True, False])
 
     def test_closing(self) -> None:
@@ -165,7 +136,7 @@ class OutboxTests(SynchronousTestCase):
         self.heard = end
         client, wire = self.client()
         client.sendall(b"close")
-        self.assertEqual(self.received(client, 10), b"last words")
+        self.assertEqual(self.get(client, 10), b"last words")
         self.turn_until(lambda: wire.lost is not None)
         self.assertEqual(client.recv(10), b"")
         client, wire = self.client()
@@ -187,7 +158,7 @@ class OutboxTests(SynchronousTestCase):
         self.turn_until(lambda: wire.lost is not None)
         self.heard = lambda one, data: one.post(data)
         other.sendall(b"on")
-        self.assertEqual(self.received(other, 2), b"on")
+        self.assertEqual(self.get(other, 2), b"on")
 
     def test_handed_over(self) -> None:
         """A successor says nothing before what was posted."""
@@ -201,9 +172,9 @@ class OutboxTests(SynchronousTestCase):
         self.heard = change
         client, _ = self.client()
         client.sendall(b"go")
-        self.assertEqual(self.received(client, 11), b"firstsecond")
+        self.assertEqual(self.get(client, 11), b"firstsecond")
         client.sendall(b"third")
-        self.assertEqual(self.received(client, 5), b"third")
+        self.assertEqual(self.get(client, 5), b"third")
 
     def test_clogged(self) -> None:
         """Whoever does not take what was posted congests the wire; it hears of that, and when it is over."""
@@ -216,7 +187,7 @@ class OutboxTests(SynchronousTestCase):
             self.turn()
         self.assertTrue(wire.congested)
         self.assertGreaterEqual(wire.clogs, 1)
-        self.assertEqual(len(self.received(client, rounds * POSTABLE)), rounds * POSTABLE)
+        self.assertEqual(len(self.get(client, rounds * POSTABLE)), rounds * POSTABLE)
         self.turn_until(lambda: not wire.congested)
         self.assertEqual(wire.drains, 1)
 
@@ -237,7 +208,7 @@ class OutboxTests(SynchronousTestCase):
         clients[0][1].send_posted = fail  # type: ignore[method-assign]
         for client, _ in clients:
             client.sendall(b"on")
-        self.assertEqual(self.received(clients[1][0], 2), b"on")
+        self.assertEqual(self.get(clients[1][0], 2), b"on")
         self.turn_until(lambda: not self.reactor.outbox)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
@@ -258,4 +229,4 @@ class OutboxTests(SynchronousTestCase):
         self.turn()
         self.assertEqual(len(heard), len(clients))
         for client in clients:
-            self.assertEqual(self.received(client, 1), b"x")
+            self.assertEqual(self.get(client, 1), b"x")
